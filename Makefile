@@ -1,0 +1,50 @@
+# Every target makes .venv on its own. It is made once, and again when requirements.txt or pyproject.toml change.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Kernels run in notebooks/, so a relative HEBM_DATA is made absolute first.
+ifneq ($(strip $(HEBM_DATA)),)
+export HEBM_DATA := $(abspath $(HEBM_DATA))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: run test lab book pages scoreboard lint bench clean help
+
+$(STAMP): requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+run: $(STAMP)  ## train on the embedded digits (minutes, no download), then evaluate into runs/digits/
+	$(BIN)/python -m hebm_lib train digits --overwrite
+	$(BIN)/python -m hebm_lib evaluate digits
+
+test: $(STAMP)  ## unit tests, and every page run again and compared with its stored outputs
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg tests notebooks
+
+lab: $(STAMP)  ## open the pages in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+book: $(STAMP)  ## build the book into book/_build/html; a warning is an error
+	$(BIN)/jupyter-book build book/ -n -W --keep-going
+
+pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="03-joint-ebm-prior"]
+	$(BIN)/python tools/execute_pages.py $(PAGES)
+
+scoreboard: $(STAMP)  ## write the scoreboard page and the README's table from book/results/
+	$(BIN)/python -m hebm_lib scoreboard
+
+lint: $(STAMP)  ## check code and pages with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(STAMP)  ## time the Langevin paths and a training step on this machine
+	$(BIN)/python -m hebm_lib bench
+
+clean:  ## remove .venv, the built book and caches; runs/ stays
+	rm -rf .venv book/_build *.egg-info .pytest_cache .ruff_cache
+	find hebm_lib tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,149 @@
+"""The command line: ``python -m hebm_lib {list, train, resume, evaluate, publish, fetch, scoreboard}``.
+
+Exit codes: 0 done; 2 the request was wrong (unknown name, bad setting, missing data); 3 training diverged.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+import tyro
+
+from hebm_lib import checkpoint, publishing, scoreboard
+from hebm_lib.config import ExperimentConfig
+from hebm_lib.data import available_datasets, fetch, load_split
+from hebm_lib.evaluation import evaluate_run, metrics_table
+from hebm_lib.experiments import EXPERIMENTS, load_experiment
+from hebm_lib.metrics.classifier import accuracy, fit_classifier, save_classifier
+from hebm_lib.model import build_model
+from hebm_lib.results import result_names
+from hebm_lib.training import DivergenceError, Trainer
+
+RUNS = Path("runs")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hebm_lib", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="name every experiment, published run and data set")
+    train = commands.add_parser("train", help="train an experiment into runs/NAME", add_help=False)
+    train.add_argument("name", nargs="?")
+    train.add_argument("--run-dir", type=Path, help="another folder for the run")
+    train.add_argument("--overwrite", action="store_true", help="remove an earlier run in that folder first")
+    train.add_argument("--set", action="store_true", help="the rest are settings: --training.epochs 3 or training.epochs=3")
+    for name, help_text in (
+        ("resume", "go on with an interrupted run"),
+        ("evaluate", "measure a run and draw its figures into its folder"),
+        ("publish", "put a finished run's weights and numbers into the book"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        command.add_argument("run", type=Path, help="a run's folder, or a name under runs/")
+    command.add_argument("--numbers-only", action="store_true", help="keep the weights to yourself (further seeds)")
+    commands.add_parser("fetch", help="download a data set").add_argument("name")
+    commands.add_parser("classifier", help="train and publish the digit classifier that the class-change rates use")
+    commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
+    return parser
+
+
+def list_all() -> None:
+    published = set(checkpoint.pretrained_names())
+    print("experiments (train NAME; NAME@2 is the same with seed 2):")
+    for name, config in EXPERIMENTS.items():
+        print(f"  {name:<14} {'published' if name in published else '':<10} {config.description}")
+    print("results:", ", ".join(result_names()) or "none")
+    print("data sets:", ", ".join(available_datasets()))
+
+
+def train(arguments: argparse.Namespace, settings: list[str]) -> None:
+    if not arguments.name:
+        raise ValueError(f"train what? There are {', '.join(EXPERIMENTS)}")
+    default = load_experiment(arguments.name)
+    # `training.epochs=3` is accepted beside `--training.epochs 3`; tyro knows every setting's name and type.
+    flags = [f"--{item}" if "=" in item and not item.startswith("-") else item for item in settings]
+    config = tyro.cli(
+        ExperimentConfig, default=default, args=flags, prog=f"python -m hebm_lib train {arguments.name}", use_underscores=True
+    )
+    run_dir = arguments.run_dir or RUNS / config.name
+    if arguments.overwrite and (run_dir / "config.json").exists():
+        shutil.rmtree(run_dir)
+    data = load_split(config.data, "train")
+    torch.manual_seed(config.training.seed)
+    trainer = Trainer(build_model(config.model), config, run_dir).fit(data)
+    say_where_next(trainer, run_dir)
+
+
+def resume(run_dir: Path) -> None:
+    config = checkpoint.read_config(run_dir)
+    data = load_split(config.data, "train")
+    trainer = Trainer(build_model(config.model), config).resume(run_dir).fit(data)
+    say_where_next(trainer, run_dir)
+
+
+def say_where_next(trainer: Trainer, run_dir: Path) -> None:
+    if trainer.fabric.is_global_zero:
+        print(f"trained {trainer.config.name}: {trainer.step} steps, {trainer.seconds:.0f} s, in {run_dir}")
+        print(f"next: python -m hebm_lib evaluate {run_dir}")
+
+
+def evaluate(run_dir: Path) -> None:
+    config = checkpoint.read_config(run_dir)
+    history = checkpoint.load_state(checkpoint.latest_checkpoint(run_dir))["history"]
+    metrics = evaluate_run(checkpoint.load_run(run_dir), config, history, run_dir)
+    print(metrics_table(metrics, config))
+    print(f"figures and tables are in {run_dir}: look at hierarchy_level_1.png (bottom) and the levels above it first;")
+    print("then `make lab` and notebooks/07-training-from-scratch.ipynb for what they mean.")
+
+
+def publish(run_dir: Path, weights: bool) -> None:
+    path = publishing.publish_run(run_dir, weights=weights)
+    scoreboard.write_scoreboard()
+    print(f"published {path.stem}; the scoreboard is written again")
+
+
+def classifier() -> None:
+    from hebm_lib.config import DataConfig
+
+    config = DataConfig("mnist", size=32)
+    model = fit_classifier(load_split(config, "train"))
+    share = accuracy(model, load_split(config, "test"))
+    save_classifier(model, checkpoint.pretrained_folder() / "mnist-classifier.safetensors", test_accuracy=round(share, 4))
+    print(f"digit classifier: {share:.2%} of MNIST's test images")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "train":
+        parser.error(f"unknown: {' '.join(rest)}")
+    if options.command == "train" and not options.name and {"-h", "--help"} & set(rest):
+        print("usage: python -m hebm_lib train NAME [--run-dir DIR] [--overwrite] [--set SETTINGS]")
+        print("       python -m hebm_lib train NAME --help   lists every setting of that experiment")
+        return 0
+    run = getattr(options, "run", None)
+    if run is not None and not run.exists() and (RUNS / run).exists():
+        run = RUNS / run
+    actions = {
+        "list": list_all,
+        "train": lambda: train(options, rest),
+        "resume": lambda: resume(run),
+        "evaluate": lambda: evaluate(run),
+        "publish": lambda: publish(run, not options.numbers_only),
+        "fetch": lambda: fetch(options.name),
+        "classifier": classifier,
+        "scoreboard": scoreboard.write_scoreboard,
+    }
+    try:
+        actions[options.command]()
+    except DivergenceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

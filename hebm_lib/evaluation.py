@@ -1,0 +1,125 @@
+"""From a trained model to its numbers and figures: what `evaluate` prints and `publish` stores."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from hebm_lib import plotting
+from hebm_lib.checkpoint import write_atomically
+from hebm_lib.config import ExperimentConfig
+from hebm_lib.data import ImageDataset, load_split
+from hebm_lib.metrics.bound import measure_bound
+from hebm_lib.metrics.classifier import load_classifier
+from hebm_lib.metrics.hierarchy import class_change, style_variation, traversal_range, traverse_report
+from hebm_lib.metrics.latent_classifier import encode_dataset, latent_accuracy
+
+__all__ = ["draw_figures", "evaluate_run", "measure_model", "metrics_table"]
+
+PRIOR_SAMPLES = 500
+"""Prior samples behind every share and rate (Fig. 5 and 6)."""
+
+
+def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: ImageDataset) -> dict:
+    """Every number that the book reports of one model, as plain JSON types; per-level values are lists, z_1 first.
+
+    The class-based ones need images that the published digit classifier reads, so they are there for MNIST only.
+    """
+    langevin, seed = config.training.langevin, config.training.seed
+    chain = {"steps": langevin.steps, "step_size": langevin.step_size}
+    bound = measure_bound(model, test, **chain, seed=seed)
+    metrics = asdict(bound) | {"mse01": bound.mse01, "latent_accuracy": latent_accuracy(model, train, test, seed=seed)}
+    generator = torch.Generator(device=model.device).manual_seed(seed + 1)
+    z, donors = (model.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))
+    if config.data.name == "mnist":
+        classifier = load_classifier().to(model.device)
+        metrics["class_change"] = class_change(model, classifier, z, donors)
+        metrics |= style_variation(model, z[:60], donors[:20])
+        if model.latents.dims == (1,) * model.latents.levels:
+            codes = encode_dataset(model, train)
+            classes = config.data.classes or tuple(range(10))
+            reports = []
+            for level in range(1, model.latents.levels + 1):
+                values = traversal_range(codes[:, level - 1])
+                reports.append(traverse_report(model, classifier, z, level, 0, values, classes))
+            metrics["traversal_stay"] = [r.stay for r in reports]
+            metrics["traversal_visit"] = [r.visit for r in reports]
+    return json.loads(json.dumps(metrics))
+
+
+def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
+    """The numbers as a Markdown table, one row per level below the ones of the whole model."""
+    lines = ["| measure | value |", "|---|---|"]
+    names = {
+        "mse": "test MSE per pixel, images in [-1, 1]",
+        "mse01": "the same with images in [0, 1]",
+        "reconstruction": "E log p(x given z), nats per image",
+        "elbo_plus_log_z": "ELBO + log Z, nats per image",
+        "f_posterior": "mean f on posterior codes",
+        "f_prior": "mean f on prior samples",
+    }
+    lines += [f"| {label} | {metrics[key]:.4g} |" for key, label in names.items()]
+    per_level = {
+        "kl": ("KL, nats", "{:.2f}"),
+        "latent_accuracy": ("latent classifier", "{:.1%}"),
+        "class_change": ("class change when redrawn", "{:.1%}"),
+        "stroke_width": ("spread of stroke width, pixels", "{:.2f}"),
+        "slant": ("spread of slant", "{:.3f}"),
+        "traversal_stay": ("class stays along the traversal", "{:.1%}"),
+        "traversal_visit": ("traversal visits all classes", "{:.1%}"),
+    }
+    present = {key: value for key, value in per_level.items() if key in metrics}
+    levels = len(metrics["kl"])
+    lines += ["", "| level | units | " + " | ".join(label for label, _ in present.values()) + " |"]
+    lines += ["|---" * (2 + len(present)) + "|"]
+    for i in range(levels):
+        place = " (bottom)" if i == 0 else " (top)" if i == levels - 1 else ""
+        cells = [form.format(metrics[key][i]) for key, (_, form) in present.items()]
+        lines.append(f"| z_{i + 1}{place} | {config.model.latent_dims[i]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@torch.no_grad()
+def draw_figures(model, config: ExperimentConfig, test: ImageDataset, history: list[dict], folder: Path) -> list[Path]:
+    """Samples, reconstructions, one redraw figure per level, the Langevin energy profile and the training curves."""
+    import matplotlib.pyplot as plt
+
+    plotting.use_style()
+    langevin = config.training.langevin
+    chain = {"steps": langevin.steps, "step_size": langevin.step_size}
+    generator = torch.Generator(device=model.device).manual_seed(7)
+    made = []
+
+    def keep(name: str, figure) -> None:
+        path = folder / f"{name}.png"
+        figure.savefig(path)
+        plt.close(figure)
+        made.append(path)
+
+    z = model.prior.sample(100, **chain, generator=generator)
+    keep("samples", plotting.draw_images(model.decode(z), 20, title="samples from the prior").figure)
+    x = test.batch(slice(0, 40)).to(model.device)
+    pairs = torch.stack([x.view(2, 20, *x.shape[1:]), model.reconstruct(x).view(2, 20, *x.shape[1:])], 1).flatten(0, 2)
+    keep("reconstructions", plotting.draw_images(pairs, 20, title="test images and, below them, reconstructions").figure)
+    donors = model.prior.sample(12, **chain, generator=generator)
+    for level in range(1, model.latents.levels + 1):
+        images = model.decode(model.latents.redraw(z[:8, None], level, donors[None]).flatten(0, 1))
+        title = f"only $z_{level}$ redrawn, row by row"
+        keep(f"hierarchy_level_{level}", plotting.draw_images(images, 12, title=title).figure)
+    trajectory = model.prior.sample(200, 4 * langevin.steps, langevin.step_size, generator=generator, trajectory=True)
+    profile = plotting.plot_energy_profile(model.prior, trajectory, trained_steps=langevin.steps)
+    keep("energy_profile", profile.figure)
+    if history:
+        keep("curves", plotting.plot_curves(history))
+    return made
+
+
+def evaluate_run(model, config: ExperimentConfig, history: list[dict], run_dir: Path) -> dict:
+    """Measure and draw a run: writes ``evaluation.json``, ``evaluation.md`` and the figures into its folder."""
+    train, test = load_split(config.data, "train"), load_split(config.data, "test")
+    metrics = measure_model(model, config, train, test)
+    write_atomically(run_dir / "evaluation.json", json.dumps(metrics, indent=2) + "\n")
+    write_atomically(run_dir / "evaluation.md", metrics_table(metrics, config))
+    draw_figures(model, config, test, history, run_dir)
+    return metrics

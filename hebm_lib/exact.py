@@ -1,0 +1,171 @@
+"""Everything exact, in two dimensions: log Z, the evidence, the posterior, the bound's gap, the law of a chain.
+
+With two latent units every integral over z is a sum over a grid, so each identity of Sec. 3.4 can be checked to
+rounding on the library's own model. Nothing here scales past two units, which is why the rest of the library exists.
+
+A density on a grid is kept as its logarithm, ``(..., m)`` with ``m = points²``, in the order of ``grid.z``. Models are
+expected in float64 and evaluation mode: ``model.double().eval()``. What is returned is differentiable in the model's
+parameters where nothing else is said.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from hebm_lib.langevin import check_chain
+from hebm_lib.model import JointEBM
+
+__all__ = [
+    "Grid2D",
+    "exact_log_evidence",
+    "exact_log_likelihood",
+    "exact_log_posterior",
+    "exact_log_prior",
+    "gaussian_on_grid",
+    "grid_kl",
+    "grid_mean",
+    "propagate",
+]
+
+
+class Grid2D:
+    """A regular grid over a square of the plane, for densities that are exact by quadrature.
+
+    Args:
+        extent: the square is ``[-extent, extent]²``.
+        points: grid points per side.
+
+    Attributes:
+        z: ``(points², 2)`` float64, row by row with the first coordinate running fastest.
+        axis: ``(points,)``.
+        cell: area of one cell.
+    """
+
+    def __init__(self, extent: float = 4.0, points: int = 161):
+        self.extent, self.points = extent, points
+        self.axis = torch.linspace(-extent, extent, points, dtype=torch.float64)
+        second, first = torch.meshgrid(self.axis, self.axis, indexing="ij")
+        self.z = torch.stack([first.flatten(), second.flatten()], dim=1)
+        self.cell = float(self.axis[1] - self.axis[0]) ** 2
+
+    def log_z(self, log_prob_unnormalized) -> float:
+        """Log of the normalising constant by the trapezoid rule (exact to rounding where the tails lie inside)."""
+        with torch.no_grad():
+            return float(torch.logsumexp(log_prob_unnormalized(self.z), 0) + np.log(self.cell))
+
+    def density(self, log_prob_unnormalized) -> Tensor:
+        """The normalised density on the grid, ``(points, points)``; rows are the second coordinate."""
+        with torch.no_grad():
+            log_prob = log_prob_unnormalized(self.z)
+        return (log_prob - torch.logsumexp(log_prob, 0)).exp().view(self.points, self.points) / self.cell
+
+    def histogram(self, samples: Tensor) -> Tensor:
+        """Samples ``(n, 2)`` as a density ``(points, points)``; those outside the square are not counted."""
+        cells = ((samples.double() + self.extent) / self.cell**0.5).nan_to_num(nan=-1).round()
+        first, second = cells[((cells >= 0) & (cells < self.points)).all(1)].long().unbind(1)
+        counts = torch.bincount(second * self.points + first, minlength=self.points**2)
+        return counts.view(self.points, self.points) / (len(samples) * self.cell)
+
+    def kl(self, p: Tensor, q: Tensor) -> float:
+        """``KL(p ‖ q)`` in nats of two densities ``(points, points)``, as `density` returns them."""
+        return float((torch.xlogy(p, p) - torch.xlogy(p, q)).sum() * self.cell)
+
+    def total_variation(self, p: Tensor, q: Tensor) -> float:
+        """``½ ∫ |p - q|``: 0 for equal densities, 1 for disjoint ones."""
+        return float(0.5 * (p - q).abs().sum() * self.cell)
+
+    def marginals(self, density: Tensor) -> tuple[Tensor, Tensor]:
+        """``p(z_1)`` and ``p(z_2)``, each ``(points,)``."""
+        return density.sum(0) * self.cell**0.5, density.sum(1) * self.cell**0.5
+
+    def conditional(self, density: Tensor, z_2: float) -> Tensor:
+        """``p(z_1 | z_2)`` at the grid row nearest to ``z_2``, ``(points,)``."""
+        row = density[int((self.axis - z_2).abs().argmin())]
+        return row / (row.sum() * self.cell**0.5)
+
+    def mutual_information(self, density: Tensor) -> float:
+        """``KL(p(z_1, z_2) ‖ p(z_1) p(z_2))`` in nats: 0 exactly where the two levels know nothing of each other."""
+        first, second = self.marginals(density)
+        return self.kl(density, second[:, None] * first[None, :])
+
+
+def exact_log_prior(prior, grid: Grid2D) -> Tensor:
+    """``log p_α(z)`` of Eq. 3 on the grid, ``(m,)``: with its normalising constant, which training never knows."""
+    log_prob = prior.log_prob_unnormalized(grid.z)
+    return log_prob - torch.logsumexp(log_prob, 0) - math.log(grid.cell)
+
+
+def exact_log_likelihood(model: JointEBM, x: Tensor, grid: Grid2D) -> Tensor:
+    """``log p_β(x|z)`` of Eq. 4 for every image at every grid point: ``(n, C, H, W) -> (n, m)``."""
+    x, mean = x.to(grid.z).flatten(1), model.decode(grid.z).flatten(1)
+    # ‖x - g‖² = ‖x‖² + ‖g‖² - 2 x·g, so that no tensor of n × m images is made.
+    sse = x.square().sum(1, keepdim=True) + mean.square().sum(1) - 2 * x @ mean.t()
+    return -sse / (2 * model.sigma**2) - 0.5 * x.shape[1] * math.log(2 * math.pi * model.sigma**2)
+
+
+def exact_log_evidence(model: JointEBM, x: Tensor, grid: Grid2D) -> Tensor:
+    """``log p_θ(x) = log ∫ p_β(x|z) p_α(z) dz`` of Eq. 6 per image, ``(n,)``."""
+    log_joint = exact_log_likelihood(model, x, grid) + exact_log_prior(model.prior, grid)
+    return torch.logsumexp(log_joint, 1) + math.log(grid.cell)
+
+
+def exact_log_posterior(model: JointEBM, x: Tensor, grid: Grid2D) -> Tensor:
+    """``log p_θ(z|x)`` on the grid, one density per image: ``(n, C, H, W) -> (n, m)``."""
+    log_joint = exact_log_likelihood(model, x, grid) + exact_log_prior(model.prior, grid)
+    return log_joint - torch.logsumexp(log_joint, 1, keepdim=True) - math.log(grid.cell)
+
+
+def gaussian_on_grid(posterior: Distribution, grid: Grid2D) -> Tensor:
+    """``log q_φ(z|x)`` on the grid: a diagonal Gaussian with batch shape ``(n,)`` gives ``(n, m)``.
+
+    It is not renormalised: where the grid is too coarse or too small for q, its sum over the grid is not 1.
+    """
+    mean, scale = posterior.mean[:, None].to(grid.z), posterior.stddev[:, None].to(grid.z)
+    return -(0.5 * ((grid.z - mean) / scale).square() + scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def grid_mean(log_p: Tensor, values: Tensor, grid: Grid2D) -> Tensor:
+    """``E_p[values]`` over the last axis: densities ``(..., m)`` and values ``(..., m)`` give ``(...)``."""
+    return (log_p.exp() * values).sum(-1) * grid.cell
+
+
+def grid_kl(log_p: Tensor, log_q: Tensor, grid: Grid2D) -> Tensor:
+    """``KL(p ‖ q)`` in nats between densities on the grid, ``(..., m)`` each (they broadcast)."""
+    # Where p has underflowed to 0 the integrand is 0, whatever log q is.
+    return (torch.special.xlogy(log_p.exp(), log_p.exp()) - log_p.exp() * log_q.clamp_min(-1e300)).sum(-1) * grid.cell
+
+
+def propagate(prior, grid: Grid2D, steps: int, step_size: float, *, start: Tensor | None = None) -> Tensor:
+    """The exact law of short-run Langevin samples: the density after 0, 1, …, K steps of Eq. 13 (not differentiable).
+
+    One step moves z to ``z + (s²/2) ∇ log p(z)`` and adds Gaussian noise of variance s², independent in the two
+    coordinates. So the next density at ``(a, b)`` is a sum over z of ``p(z) N(a; m_1(z), s²) N(b; m_2(z), s²)``: a
+    product of two matrices.
+
+    Args:
+        prior: anything with ``log_prob_unnormalized``.
+        grid: spacing well below ``s``, wide enough that no chain leaves it.
+        steps: K.
+        step_size: s.
+        start: log-density of the first states on the grid, ``(m,)``; None is N(0, I), the sampler's own start.
+
+    Returns:
+        log-densities ``(K + 1, m)``, normalised on the grid.
+    """
+    check_chain(grid.z, steps, step_size)
+    z = grid.z.clone().requires_grad_(True)
+    with torch.enable_grad():
+        (score,) = torch.autograd.grad(prior.log_prob_unnormalized(z).sum(), z)
+    moved = grid.z + 0.5 * step_size**2 * score
+    # (m, points) each; a row is where the mass at one grid point goes along one axis.
+    first, second = (torch.exp(-0.5 * ((grid.axis - moved[:, i : i + 1]) / step_size).square()) for i in (0, 1))
+    log_p = -0.5 * grid.z.square().sum(1) if start is None else start
+    densities = [log_p - torch.logsumexp(log_p, 0) - math.log(grid.cell)]
+    for _ in range(steps):
+        mass = densities[-1].exp()
+        log_p = (second.t() @ (mass[:, None] * first)).flatten().clamp_min(1e-300).log()
+        densities.append(log_p - torch.logsumexp(log_p, 0) - math.log(grid.cell))
+    return torch.stack(densities)

@@ -1,0 +1,65 @@
+"""Langevin dynamics, the reference (Eq. 13 and 14 of the paper).
+
+Fast paths stand in `hebm_lib.prior`; each is tested against the loop in this file on the same noise.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["langevin_dynamics"]
+
+
+def langevin_dynamics(
+    log_prob: Callable[[Tensor], Tensor],
+    z0: Tensor,
+    steps: int,
+    step_size: float,
+    *,
+    generator: torch.Generator | None = None,
+    trajectory: bool = False,
+) -> Tensor:
+    """Run ``K`` steps of the unadjusted Langevin chain ``z ← z + (s²/2) ∇ log p(z) + s ε`` (Eq. 13).
+
+    The chain is not corrected by an accept-reject step, so its stationary law differs from ``p`` by a bias of order
+    ``s²``: for a standard normal the variance is ``1 / (1 - s²/4)`` instead of 1.
+
+    Args:
+        log_prob: any differentiable log-density, up to a constant: ``(n, d) -> (n,)``.
+        z0: starting points ``(n, d)``.
+        steps: ``K`` ≥ 0.
+        step_size: ``s`` > 0.
+        generator: source of the noise; None takes torch's global one.
+        trajectory: return every state instead of the last.
+
+    Returns:
+        The last state ``(n, d)``, or the trajectory ``(K + 1, n, d)`` whose first entry is ``z0``. Detached.
+
+    Raises:
+        ValueError: for a negative ``steps`` or a step size that is not positive.
+    """
+    check_chain(z0, steps, step_size)
+    z = z0.detach()
+    states = [z]
+    for _ in range(steps):
+        z = z.detach().requires_grad_(True)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(log_prob(z).sum(), z)
+        noise = torch.randn(z.shape, dtype=z.dtype, device=z.device, generator=generator)
+        z = z.detach() + 0.5 * step_size**2 * gradient + step_size * noise
+        if trajectory:
+            states.append(z)
+    return torch.stack(states) if trajectory else z.detach()
+
+
+def check_chain(z0: Tensor, steps: int, step_size: float) -> None:
+    """Raise `ValueError` for a chain that cannot be run: shared by the reference and every fast path."""
+    if z0.ndim != 2:
+        raise ValueError(f"a chain starts from a tensor of shape (n, d), got {tuple(z0.shape)}")
+    if not z0.is_floating_point():
+        raise ValueError(f"a chain starts from floating-point states, got {z0.dtype}")
+    if steps < 0 or int(steps) != steps:
+        raise ValueError(f"the number of Langevin steps K must be a whole number ≥ 0, got {steps}")
+    if not step_size > 0:
+        raise ValueError(f"the Langevin step size s must be positive, got {step_size}")

@@ -1,0 +1,123 @@
+"""Figures 5 and 6 of the paper as numbers: what changes when one level changes?
+
+The class is judged by a classifier (`hebm_lib.metrics.classifier`); stroke width and slant are read from the pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor, nn
+
+from hebm_lib.metrics.classifier import predict
+
+__all__ = [
+    "TraversalReport",
+    "class_change",
+    "slant",
+    "stroke_width",
+    "style_variation",
+    "traversal_classes",
+    "traversal_range",
+    "traverse_report",
+]
+
+
+@dataclass(frozen=True)
+class TraversalReport:
+    """Shares over many prior samples (Fig. 6): ``stay`` keep one class along the whole traversal, ``visit`` meet all."""
+
+    stay: float
+    visit: float
+
+
+def traversal_range(codes: Tensor, points: int = 11, coverage: float = 0.9) -> Tensor:
+    """Equally spaced values over the central share of what the data's posterior means take in one unit: ``(n,) -> (points,)``.
+
+    The paper does not say how far Fig. 2 and 6 walk. This range adapts to a unit's scale and leaves out values that
+    hardly any image takes, where a generator was never trained.
+    """
+    low, high = torch.quantile(codes.float(), torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2])).tolist()
+    return torch.linspace(low, high, points)
+
+
+def traversal_classes(model, classifier: nn.Module, z: Tensor, level: int, unit: int, values: Tensor) -> Tensor:
+    """Class of the image at each value of one unit, the rest of ``z`` fixed: ``(n, d) -> (n, len(values))``."""
+    walks = model.latents.traverse(z, level, unit, values)
+    with torch.no_grad():
+        images = torch.cat([model.decode(part) for part in walks.flatten(0, 1).split(1000)])
+    return predict(classifier, images).view(len(z), len(values))
+
+
+def traverse_report(
+    model, classifier: nn.Module, z: Tensor, level: int, unit: int, values: Tensor, classes: tuple[int, ...]
+) -> TraversalReport:
+    """How often the class stays, and how often every class of ``classes`` appears, along the traversal of one unit.
+
+    Args:
+        z: prior samples ``(n, d)``.
+        values: what the unit is set to, in turn.
+        classes: the classes that the model was trained on.
+    """
+    seen = traversal_classes(model, classifier, z, level, unit, values)
+    stay = (seen == seen[:, :1]).all(1).float().mean().item()
+    visit = torch.stack([(seen == c).any(1) for c in classes]).all(0).float().mean().item()
+    return TraversalReport(stay, visit)
+
+
+@torch.no_grad()
+def class_change(model, classifier: nn.Module, z: Tensor, donors: Tensor) -> list[float]:
+    """Share of samples whose class changes when only level i is taken from another joint prior chain, i = 1 … L.
+
+    Args:
+        z, donors: two independent sets of prior samples, each ``(n, d)``. This is the redraw of the authors' code.
+    """
+    before = predict(classifier, model.decode(z))
+    rates = []
+    for level in range(1, model.latents.levels + 1):
+        after = predict(classifier, model.decode(model.latents.redraw(z, level, donors)))
+        rates.append((after != before).float().mean().item())
+    return rates
+
+
+@torch.no_grad()
+def style_variation(model, z: Tensor, donors: Tensor) -> dict[str, list[float]]:
+    """Spread of stroke width (pixels) and slant (shear) over redraws of one level, averaged over samples.
+
+    Args:
+        z: ``(n, d)`` samples to start from.
+        donors: ``(m, d)`` samples whose level i replaces theirs.
+
+    Returns:
+        ``{"stroke_width": [σ_1 … σ_L], "slant": […]}``: mean over the n samples of the standard deviation over m.
+    """
+    spread: dict[str, list[float]] = {"stroke_width": [], "slant": []}
+    for level in range(1, model.latents.levels + 1):
+        images = model.decode(model.latents.redraw(z[:, None], level, donors[None]).flatten(0, 1))
+        for name, measure in (("stroke_width", stroke_width), ("slant", slant)):
+            spread[name].append(float(np.nanmean(np.nanstd(measure(images).reshape(len(z), len(donors)), axis=1))))
+    return spread
+
+
+def stroke_width(images: Tensor) -> np.ndarray:
+    """Mean stroke width in pixels of each grey image ``(n, 1, S, S)`` in [-1, 1]; NaN for an empty image.
+
+    The distance to the nearest background pixel, averaged over a straight stroke of width w, is w/4 + 1/2 (exactly for
+    an even w, and 1/(4w) more for an odd one).
+    """
+    ink = images[:, 0].cpu().numpy() > 0
+    return np.array([4 * distance_transform_edt(i)[i].mean() - 2 if i.any() else np.nan for i in ink])
+
+
+def slant(images: Tensor) -> np.ndarray:
+    """Horizontal shear of each grey image from its second moments, positive to the right; NaN for an empty image."""
+    mass = ((images[:, 0] + 1) / 2).clamp(0, 1).double()
+    mass = mass * (mass > 0.25)
+    side = torch.arange(mass.shape[-1], dtype=torch.float64, device=mass.device)
+    total = mass.sum((1, 2)).clamp_min(1e-9)
+    mx, my = (mass.sum(1) @ side) / total, (mass.sum(2) @ side) / total
+    dx = side[None, None, :] - mx[:, None, None]
+    dy = my[:, None, None] - side[None, :, None]  # rows count downwards
+    mu11, mu02 = (mass * dx * dy).sum((1, 2)) / total, (mass * dy * dy).sum((1, 2)) / total
+    return torch.where(mu02 > 1e-6, mu11 / mu02, torch.nan).cpu().numpy()

@@ -1,0 +1,145 @@
+"""The whole model: generator, inference network and prior together (Eq. 2), and the terms of its bound (Sec. 3.4)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from hebm_lib.config import ModelConfig
+from hebm_lib.latents import LatentSpec
+from hebm_lib.networks import LadderGenerator, LadderInference, check_images
+from hebm_lib.prior import GaussianPrior, JointEBMPrior
+
+__all__ = ["ElboTerms", "JointEBM", "build_model", "gaussian_kl"]
+
+
+@dataclass(frozen=True)
+class ElboTerms:
+    """Terms of the evidence lower bound, one value per image, in nats.
+
+    Attributes:
+        reconstruction: ``E_q log p_β(x|z)`` with its constant, ``(n,)`` (one draw of z).
+        kl: ``KL(q_φ(z_i|x) ‖ N(0, I))`` per level, ``(n, L)`` (closed form).
+        energy: ``E_q f_α(z)``, ``(n,)`` (the same draw).
+        sse: ``‖x - g(z)‖²`` summed over pixels, ``(n,)``.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+    energy: Tensor
+    sse: Tensor
+
+    @property
+    def elbo_plus_log_z(self) -> Tensor:
+        """``ELBO + log Z(α)``, ``(n,)``: the partition function of Eq. 3 is the one term nobody can read off."""
+        return self.reconstruction - self.kl.sum(-1) + self.energy
+
+
+def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
+    """``KL(N(mean, scale²) ‖ N(0, 1))`` per unit."""
+    return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
+
+
+class JointEBM(nn.Module):
+    """``p(x, z) = p_β(x|z) p_α(z)`` (Eq. 2) with an inference network ``q_φ(z|x)`` (Eq. 7).
+
+    Args:
+        generator: g_β.
+        inference: q_φ.
+        prior: p_α, a `JointEBMPrior`, or a `GaussianPrior` for the same model without the energy.
+        sigma: σ of Eq. 4, in units of the [-1, 1] image range.
+
+    Raises:
+        ValueError: if the parts disagree on the latent's levels, or σ is not positive.
+    """
+
+    def __init__(self, generator: LadderGenerator, inference: LadderInference, prior: nn.Module, sigma: float):
+        super().__init__()
+        if not generator.latents == inference.latents == prior.latents:
+            raise ValueError(
+                f"generator, inference and prior disagree on the levels: {generator.latents.dims}, "
+                f"{inference.latents.dims}, {prior.latents.dims}"
+            )
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        self.generator, self.inference, self.prior, self.sigma = generator, inference, prior, float(sigma)
+
+    @property
+    def latents(self) -> LatentSpec:
+        """Sizes of z_1 … z_L."""
+        return self.prior.latents
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def encode(self, x: Tensor) -> Independent:
+        """``q_φ(z|x)``: a diagonal Gaussian with batch shape ``(n,)`` and event shape ``(d,)``."""
+        return self.inference(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean image ``g_β(z)``: ``(n, d) -> (n, C, H, W)`` in [-1, 1]."""
+        return self.generator(z)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """``g_β`` of the posterior mean: ``(n, C, H, W) -> (n, C, H, W)``."""
+        return self.decode(self.encode(x).mean)
+
+    @torch.no_grad()
+    def sample(self, n: int, steps: int = 60, step_size: float = 0.4, *, generator=None) -> Tensor:
+        """``n`` mean images of prior draws, ``(n, C, H, W)``; see `JointEBMPrior.sample` for K and s."""
+        return self.decode(self.prior.sample(n, steps, step_size, generator=generator))
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p_β(x|z) = -‖x - g(z)‖²/(2σ²) - (D/2) log(2πσ²)``, shape ``(n,)``."""
+        return self._log_likelihood(self.sse(x, z), x[0].numel())
+
+    def sse(self, x: Tensor, z: Tensor) -> Tensor:
+        """``‖x - g_β(z)‖²`` summed over pixels, shape ``(n,)``."""
+        return (x - self.decode(z)).square().flatten(1).sum(1)
+
+    def _log_likelihood(self, sse: Tensor, pixels: int) -> Tensor:
+        return -sse / (2 * self.sigma**2) - 0.5 * pixels * math.log(2 * math.pi * self.sigma**2)
+
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p_β(x|z) + f_α(z) + log N(z; 0, I)``, shape ``(n,)``: unnormalised, log Z(α) is left out."""
+        check_images(x, self.inference.channels, self.inference.image_size)
+        return self.log_likelihood(x, z) + self.prior.log_prob_unnormalized(z)
+
+    def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
+        """The bound's terms for each image (Sec. 3.4), differentiable.
+
+        Args:
+            x: images ``(n, C, H, W)`` in [-1, 1].
+            z: the draw from the posterior to use, ``(n, d)``; None draws one.
+            posterior: ``encode(x)`` where the caller has it already.
+        """
+        posterior = self.encode(x) if posterior is None else posterior
+        z = posterior.rsample() if z is None else z
+        kl = gaussian_kl(posterior.mean, posterior.stddev)
+        sse = self.sse(x, z)
+        return ElboTerms(
+            reconstruction=self._log_likelihood(sse, x[0].numel()),
+            kl=torch.stack([part.sum(-1) for part in self.latents.split(kl)], dim=-1),
+            energy=self.prior(z),
+            sse=sse,
+        )
+
+
+def build_model(config: ModelConfig) -> JointEBM:
+    """The model that a config describes, with fresh weights from torch's global generator."""
+    latents = LatentSpec(config.latent_dims)
+    size, channels = config.image_size, config.image_channels
+    p = config.prior
+    prior = GaussianPrior(latents)
+    if p.hidden:
+        prior = JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz)
+    return JointEBM(
+        LadderGenerator(latents, size, channels, config.generator),
+        LadderInference(latents, size, channels, config.inference),
+        prior,
+        config.sigma,
+    )

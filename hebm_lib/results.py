@@ -1,0 +1,78 @@
+"""Published results: ``book/results/<name>.json``, read by pages, by the scoreboard and by the README's table."""
+
+import json
+import platform
+import statistics
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+__all__ = ["ROOT", "load_paper", "load_result", "load_seeds", "mean_and_sd", "provenance", "result_names", "results_folder"]
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
+
+
+def results_folder() -> Path:
+    """Where published numbers stand; raises `FileNotFoundError` outside a checkout of the book."""
+    folder = ROOT / "book" / "results"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            "the book's results were not found: hebm_lib has to be installed from a checkout (`pip install -e .`)"
+        )
+    return folder
+
+
+def result_names() -> list[str]:
+    """Names of all published results."""
+    return sorted(p.stem for p in results_folder().glob("*.json") if p.stem != "paper" and not p.stem.startswith("bench-"))
+
+
+def load_result(name: str) -> dict:
+    """One published result: ``metrics``, ``curves`` and ``provenance``."""
+    path = results_folder() / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"no result is published for {name!r}; there are {', '.join(result_names()) or 'none'}")
+    return json.loads(path.read_text())
+
+
+def load_paper() -> dict:
+    """The paper's own figures, by table: the only numbers in the book that were typed in."""
+    return json.loads((results_folder() / "paper.json").read_text())
+
+
+def load_seeds(name: str) -> list[dict]:
+    """The results of all published seeds of an experiment: ``name`` and ``name@2``, ``name@3``, …"""
+    return [load_result(n) for n in result_names() if n == name or n.startswith(f"{name}@")]
+
+
+def mean_and_sd(results: list[dict], key: str) -> list[tuple[float, float]] | tuple[float, float]:
+    """Mean and standard deviation of a metric over seeds, per level where it has levels; the sd of one run is NaN."""
+
+    def both(values):
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+    values = [result["metrics"][key] for result in results]
+    return [both(level) for level in zip(*values, strict=True)] if isinstance(values[0], list) else both(values)
+
+
+def provenance() -> dict:
+    """Where and with what a run is made: commit, device, library versions. No names of machines or paths."""
+    names = ("torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn", "safetensors")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "hebm_lib")),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} thread(s)",
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in names},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,338 @@
+"""Algorithm 1 of the paper, and the loop that runs it on one processor or many.
+
+`algorithm_1` is the paper's algorithm. `Trainer` is everything around it: batches, optimisers, logs, checkpoints.
+Another model brings another algorithm in the same form and is trained by the same loop.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from hebm_lib import checkpoint
+from hebm_lib.config import ExperimentConfig, TrainingConfig, to_dict
+from hebm_lib.data import ImageDataset
+from hebm_lib.model import JointEBM
+from hebm_lib.results import provenance
+
+__all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1"]
+
+
+class DivergenceError(RuntimeError):
+    """Training has left the region where its numbers mean anything; the last good checkpoint stays."""
+
+
+@dataclass
+class Update:
+    """One gradient step that an algorithm asks for: lower ``loss`` by moving the parameters of ``group``."""
+
+    group: str
+    loss: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """What to log: scalars, or one value per level; detached by the trainer."""
+
+
+def algorithm_1(
+    model: JointEBM, x: Tensor, config: TrainingConfig, epoch: float, generator: torch.Generator
+) -> Iterator[Update]:
+    """One iteration of Algorithm 1 on a batch ``x``: yields the update of α and the update of β and φ.
+
+    The paper updates the energy first, the authors' code last; ``config.order`` says which. The gradient of the second
+    update reaches φ through the reparametrised draw, and f_α takes part in it with its own parameters held (Eq. 12).
+    """
+    # Inference sampling (Eq. 8): z⁺ ~ q_φ(z|x), reparametrised.
+    posterior = model.encode(x)
+    noise = torch.randn(posterior.mean.shape, device=x.device, generator=generator)
+    z_plus = posterior.mean + posterior.stddev * noise
+
+    def learn_energy() -> Iterator[Update]:
+        # Prior sampling (Eq. 13, 14): z⁻ after K Langevin steps from noise. Nothing to learn for a Gaussian prior.
+        if not any(p.requires_grad for p in model.prior.parameters()):
+            return
+        z_minus = model.prior.sample(len(x), config.langevin.steps, config.langevin.step_size, generator=generator)
+        # Eq. 10: raise f on posterior draws, lower it on the prior's own.
+        f_plus, f_minus = model.prior(z_plus.detach()).mean(), model.prior(z_minus).mean()
+        terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}
+        yield Update("alpha", f_minus - f_plus, terms)
+
+    def learn_generator_and_inference() -> Iterator[Update]:
+        # Eq. 11 and 12: the bound's terms, with log p_β(x|z) = -SSE / (2σ²) up to a constant.
+        bound = model.elbo(x, z=z_plus, posterior=posterior)
+        kl = bound.kl.sum(1)
+        if config.kl_weights:
+            kl = (bound.kl * bound.kl.new_tensor(config.kl_weights)).sum(1)
+        # Warm-up weighs KL and energy alike: f alone would pull the codes outwards with nothing to hold them.
+        warm = min(1.0, epoch / config.kl_warmup_epochs) if config.kl_warmup_epochs else 1.0
+        loss = (bound.sse / (2 * model.sigma**2) + warm * (kl - bound.energy)).mean()
+        yield Update("beta_phi", loss, {"sse": bound.sse.mean(), "kl": bound.kl.mean(0), "loss": loss})
+
+    if config.order == "alpha-first":
+        yield from learn_energy()
+        yield from learn_generator_and_inference()
+    else:
+        yield from learn_generator_and_inference()
+        yield from learn_energy()
+
+
+def parameter_groups(model: JointEBM) -> dict[str, list[nn.Parameter]]:
+    """The groups that `algorithm_1` updates: ``alpha`` (the energy) and ``beta_phi`` (generator and inference)."""
+    groups = {
+        "alpha": list(model.prior.parameters()),
+        "beta_phi": [*model.generator.parameters(), *model.inference.parameters()],
+    }
+    return {name: parameters for name, parameters in groups.items() if parameters}
+
+
+class Trainer:
+    """Trains a model of this library.
+
+    Args:
+        model: a `JointEBM`, or any model with methods ``parameter_groups()`` and ``algorithm(x, config, epoch,
+            generator)`` of the same form as the functions in this file.
+        config: the experiment; its ``training`` part is used here, all of it is written into the run.
+        run_dir: where config, metrics and checkpoints go; None trains in memory only.
+        fabric: a Lightning Fabric that is launched already; None makes one for this machine (one GPU if there is one,
+            all processes under ``fabric run``).
+        progress: show a progress bar on the main process.
+
+    Attributes:
+        history: what metrics.jsonl holds, a list of dicts.
+        step, epoch: steps and whole epochs done so far.
+        seconds: time spent training, over all resumes.
+    """
+
+    def __init__(self, model, config: ExperimentConfig, run_dir=None, *, fabric: Fabric | None = None, progress=True):
+        self.config, self.training = config, config.training
+        self.fabric = fabric or make_fabric(self.training.precision)
+        self.model = model.to(self.fabric.device)
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.progress = progress and self.fabric.is_global_zero
+        own = hasattr(model, "algorithm")
+        self.algorithm = model.algorithm if own else lambda *a: algorithm_1(model, *a)
+        self.groups = model.parameter_groups() if own else parameter_groups(model)
+        self.optimisers = {name: self._optimiser(name, params) for name, params in self.groups.items()}
+        # Noise differs between processes and is part of every checkpoint; the order of images is a function of the
+        # seed and the epoch, the same everywhere.
+        self.generator = torch.Generator(device=self.fabric.device)
+        self.generator.manual_seed(self.training.seed * 1_000 + self.fabric.global_rank)
+        self.step, self.epoch, self.seconds, self.history = 0, 0, 0.0, []
+        self.window: dict[str, Tensor] = {}
+        self.window_steps = 0
+
+    def _optimiser(self, group: str, parameters) -> torch.optim.Optimizer:
+        o = self.training.optimiser
+        rate, decay = (o.lr_alpha, 0.0) if group == "alpha" else (o.lr_beta_phi, o.weight_decay)
+        return torch.optim.Adam(parameters, lr=rate, betas=o.betas, weight_decay=decay, fused=True)
+
+    def fit(self, train: ImageDataset, *, on_epoch: Callable[["Trainer"], None] | None = None) -> "Trainer":
+        """Train until ``config.training.epochs`` are done, from wherever this trainer stands.
+
+        Args:
+            train: the images; moved to the device as a whole.
+            on_epoch: called after each epoch with the trainer, the model in evaluation mode.
+
+        Raises:
+            ValueError: if there are fewer images than one batch takes.
+            FileExistsError: if ``run_dir`` holds checkpoints and this trainer was not resumed from them.
+            DivergenceError: if a logged term is not a number or the energy passes its bound.
+        """
+        c, world = self.training, self.fabric.world_size
+        per_epoch = len(train) // (c.batch_size * world)
+        if per_epoch == 0:
+            raise ValueError(f"{len(train)} images are fewer than one batch of {c.batch_size} on {world} process(es)")
+        self._open_run()
+        train = train.to(self.fabric.device)
+        total = c.epochs * per_epoch
+        bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.config.name, unit="step")
+        clock = time.perf_counter()
+        with bar:
+            while self.step < total:
+                epoch, first = divmod(self.step, per_epoch)
+                self._set_rates(epoch)
+                batches = self._order(len(train), epoch, per_epoch)
+                self.model.train()
+                for i in range(first, per_epoch):
+                    self._one_step(train.batch(batches[i]), epoch + i / per_epoch)
+                    bar.update()
+                    if self.step % c.log_every == 0 or self.step == total:
+                        self._log(time.perf_counter() - clock, bar)
+                        clock = time.perf_counter()
+                    if c.checkpoint_every and self.step % c.checkpoint_every == 0 and i + 1 < per_epoch:
+                        self._save()
+                self.epoch, pause = epoch + 1, time.perf_counter()
+                self.model.eval()
+                if on_epoch is not None:
+                    on_epoch(self)
+                self._save()
+                clock += time.perf_counter() - pause  # measuring and saving are not training
+        return self
+
+    def _one_step(self, x: Tensor, epoch: float) -> None:
+        """All updates of the algorithm on one batch. Nothing here waits for the device."""
+        log_norms = (self.step + 1) % self.training.log_every == 0
+        with self.fabric.autocast():
+            for update in self.algorithm(x, self.training, epoch, self.generator):
+                parameters = self.groups[update.group]
+                optimiser = self.optimisers[update.group]
+                optimiser.zero_grad()
+                # `inputs` keeps the gradient out of every parameter that this update does not own.
+                self.fabric.backward(update.loss, inputs=parameters)
+                self._average_gradients(parameters)
+                if log_norms:
+                    gradients = [p.grad for p in parameters if p.grad is not None]
+                    self.window[f"grad_norm_{update.group}"] = torch.nn.utils.get_total_norm(gradients)
+                optimiser.step()
+                for name, term in update.terms.items():
+                    term = term.detach().float()
+                    self.window[name] = self.window[name] + term if name in self.window else term
+        self.step += 1
+        self.window_steps += 1
+
+    def _average_gradients(self, parameters) -> None:
+        """Mean of the gradients over processes, in one message."""
+        if self.fabric.world_size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = self.fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _order(self, n: int, epoch: int, per_epoch: int) -> Tensor:
+        """Indices of this process's images in each batch of an epoch, ``(steps, batch)``."""
+        shuffle = torch.Generator().manual_seed(self.training.seed * 1_000_003 + epoch)
+        order = torch.randperm(n, generator=shuffle)[: per_epoch * self.training.batch_size * self.fabric.world_size]
+        order = order.view(per_epoch, self.fabric.world_size, self.training.batch_size)[:, self.fabric.global_rank]
+        return order.to(self.fabric.device)
+
+    def _set_rates(self, epoch: int) -> None:
+        o = self.training.optimiser
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = (o.lr_alpha if name == "alpha" else o.lr_beta_phi) * o.lr_decay**epoch
+
+    # ---- logs -------------------------------------------------------------------------------------------------------
+
+    def _log(self, seconds: float, bar) -> None:
+        """Read the window's means from the device (the one place that waits for it), check them, write them down."""
+        row = {"step": self.step, **self._means()}
+        images = self.window_steps * self.training.batch_size * self.fabric.world_size
+        row["images_per_second"] = round(images / seconds, 1)
+        self.window, self.window_steps = {}, 0
+        self.seconds += seconds
+        self._check(row)
+        self.history.append(row)
+        bar.set_postfix({k: f"{row[k]:.3g}" for k in ("sse", "loss", "f_difference") if k in row}, refresh=False)
+        if self.run_dir is not None and self.fabric.is_global_zero:
+            with open(self.run_dir / "metrics.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def _means(self) -> dict[str, float]:
+        """Means over the present window; a term with a value per level becomes ``name_1 … name_L``."""
+        row = {}
+        for name, total in self.window.items():
+            value = (total if name.startswith("grad_norm") else total / self.window_steps).tolist()
+            row.update({f"{name}_{i + 1}": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value})
+        return row
+
+    def _check(self, row: dict) -> None:
+        """Raise `DivergenceError` for a term that is not a number or an energy beyond its bound."""
+        for name, value in row.items():
+            bad = "is not a number" if not math.isfinite(value) else None
+            if name in ("f_posterior", "f_prior") and abs(value) > self.training.energy_bound:
+                bad = f"= {value:.3g} is beyond the bound {self.training.energy_bound:g}"
+            if bad:
+                raise DivergenceError(
+                    f"training diverged at step {self.step}: {name} {bad}. {self._last_good()} A smaller learning rate "
+                    "for the energy (training.optimiser.lr_alpha), spectral norm, or a larger sigma are the usual remedies."
+                )
+
+    def _last_good(self) -> str:
+        if self.run_dir is None:
+            return "This run kept no checkpoints."
+        try:
+            return f"The last good checkpoint is {checkpoint.latest_checkpoint(self.run_dir)}; it stays."
+        except checkpoint.CheckpointError:
+            return "There was no checkpoint yet."
+
+    # ---- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _open_run(self) -> None:
+        if self.run_dir is None or not self.fabric.is_global_zero:
+            return
+        if self.step == 0 and list((self.run_dir / "checkpoints").glob("step-*")):
+            raise FileExistsError(
+                f"{self.run_dir} holds checkpoints of an earlier run: resume it (`python -m hebm_lib resume "
+                f"{self.run_dir}`), or choose another folder"
+            )
+        if not (self.run_dir / "provenance.json").exists():
+            checkpoint.write_atomically(self.run_dir / "provenance.json", json.dumps(provenance(), indent=2) + "\n")
+        checkpoint.write_atomically(self.run_dir / "config.json", json.dumps(to_dict(self.config), indent=2) + "\n")
+        # Lines after the checkpoint belong to steps that are about to be taken again.
+        lines = "".join(json.dumps(row) + "\n" for row in self.history)
+        checkpoint.write_atomically(self.run_dir / "metrics.jsonl", lines)
+
+    def _save(self) -> None:
+        if self.run_dir is None:
+            return
+        # Numbers are checked before a checkpoint is written, so that one that exists is a good one.
+        weights = [p for parameters in self.groups.values() for p in parameters]
+        self._check({**self._means(), "weights": torch.nn.utils.get_total_norm(weights).item()})
+        generators = self.fabric.all_gather(self.generator.get_state()) if self.fabric.world_size > 1 else None
+        if self.fabric.is_global_zero:
+            state = {
+                "step": self.step,
+                "epoch": self.epoch,
+                "seconds": self.seconds,
+                "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+                "generators": [self.generator.get_state()] if generators is None else list(generators.cpu()),
+                "torch_rng": torch.get_rng_state(),
+                "window": self.window,
+                "window_steps": self.window_steps,
+                "history": self.history,
+            }
+            keep = self.training.keep_checkpoints
+            checkpoint.save_checkpoint(self.run_dir, self.step, self.model, self.config.model, state, keep)
+        self.fabric.barrier()
+
+    def resume(self, run_dir) -> "Trainer":
+        """Take weights, optimisers, random states and logs from the newest checkpoint of a run; `fit` then goes on.
+
+        On the CPU the weights end bit-identical to those of a run that was never interrupted.
+
+        Raises:
+            checkpoint.CheckpointError: if there is no checkpoint, or it is damaged, or of another model.
+        """
+        self.run_dir = Path(run_dir)
+        latest = checkpoint.latest_checkpoint(self.run_dir)
+        state = checkpoint.load_state(latest)
+        if len(state["generators"]) != self.fabric.world_size:
+            raise checkpoint.CheckpointError(
+                f"{run_dir} was trained by {len(state['generators'])} process(es) and cannot be resumed by "
+                f"{self.fabric.world_size}: start as many"
+            )
+        checkpoint.load_weights(self.model, checkpoint.read_weights(latest / "model.safetensors"), latest)
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.generator.set_state(state["generators"][self.fabric.global_rank])
+        torch.set_rng_state(state["torch_rng"])
+        self.step, self.epoch, self.seconds = state["step"], state["epoch"], state["seconds"]
+        self.history = state["history"]
+        self.window = {name: value.to(self.fabric.device) for name, value in state["window"].items()}
+        self.window_steps = state["window_steps"]
+        return self
+
+
+def make_fabric(precision: str = "32-true") -> Fabric:
+    """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU."""
+    # Under `fabric run` every choice has been made on the command line and reaches Fabric through the environment.
+    fabric = Fabric() if os.environ.get("LT_CLI_USED") else Fabric(devices=1, precision=precision)
+    fabric.launch()
+    return fabric

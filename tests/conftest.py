@@ -1,0 +1,126 @@
+"""What the tests share: tiny configs that train in a second, image packs made on the spot, an exact 2-D quadrature."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hebm_lib import data
+from hebm_lib.config import (
+    DataConfig,
+    ExperimentConfig,
+    GeneratorConfig,
+    InferenceConfig,
+    LangevinConfig,
+    ModelConfig,
+    OptimiserConfig,
+    PriorConfig,
+    TrainingConfig,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def repeatable():
+    """Every test starts from the same random state and leaves torch's settings as it found them."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small tensors; and the same sums in the same order on every machine
+    yield
+    torch.set_num_threads(threads)
+
+
+# ---- configs --------------------------------------------------------------------------------------------------------
+
+
+def tiny_model(**changes) -> ModelConfig:
+    """Two levels on 8×8 grey images, a few thousand parameters."""
+    config = ModelConfig(
+        latent_dims=(2, 3),
+        image_size=8,
+        generator=GeneratorConfig(factors=(2,), widths=(6,), entries=("map",), top_hidden=(16,), base_width=8),
+        inference=InferenceConfig(factors=(2,), widths=(6,), reads=("map",), top_hidden=(16,)),
+        prior=PriorConfig(hidden=(12, 12)),
+        sigma=0.4,
+    )
+    return replace(config, **changes)
+
+
+def tiny_experiment(*, model: ModelConfig | None = None, **training) -> ExperimentConfig:
+    """The tiny model on the embedded digits: 14 steps per epoch, a logged line every 5 steps."""
+    settings = {"epochs": 2, "batch_size": 100, "log_every": 5, "langevin": LangevinConfig(5, 0.4)} | training
+    return ExperimentConfig(
+        name="tiny",
+        data=DataConfig("digits", size=8),
+        model=model or tiny_model(),
+        training=TrainingConfig(optimiser=settings.pop("optimiser", OptimiserConfig()), **settings),
+    )
+
+
+@pytest.fixture
+def digits() -> data.ImageDataset:
+    return data.load_dataset("digits", "train")
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_data(monkeypatch, tmp_path):
+    """Neither packs nor a cache nor a network."""
+    monkeypatch.delenv("HEBM_DATA", raising=False)
+    monkeypatch.setenv("HEBM_CACHE", str(tmp_path / "cache"))
+
+    def offline(self):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", offline)
+    return tmp_path
+
+
+def require_data(name: str) -> None:
+    """Skip, with the reason, where a downloadable data set is neither under HEBM_DATA nor in the cache."""
+    root = data.pack_root()
+    raw = data.cache_root() / data.TORCHVISION[name] / "raw"
+    if not (root and (root / name / "train.npz").is_file()) and not list(raw.glob("train-images*")):
+        pytest.skip(f"{name} is neither a pack under HEBM_DATA nor in {data.cache_root()}")
+
+
+def write_pack(root: Path, name: str, images: np.ndarray, labels=None, split: str = "train") -> Path:
+    """A raw image pack ``<root>/<name>/<split>.npz``."""
+    path = root / name / f"{split}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, images=images, **({} if labels is None else {"labels": np.asarray(labels, np.int64)}))
+    return path
+
+
+# ---- densities in two dimensions ------------------------------------------------------------------------------------
+
+
+def quadrature(log_prob, extent: float = 6.0, points: int = 241):
+    """A 2-D density by brute force: grid points ``(m, 2)`` and their probabilities ``(m,)``, float64.
+
+    Written out here, apart from the library's own grid, so that it can testify against the library.
+    """
+    axis = torch.linspace(-extent, extent, points, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        weight = torch.softmax(log_prob(z), 0)
+    return z, weight
+
+
+# ---- subprocesses ---------------------------------------------------------------------------------------------------
+
+
+def subprocess_env(**extra) -> dict:
+    """The present environment with one thread, and this checkout's library and tests importable."""
+    path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]))
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""} | extra
+
+
+PYTHON = sys.executable

@@ -1,0 +1,104 @@
+import dataclasses
+import json
+
+import pytest
+from conftest import tiny_experiment, tiny_model
+
+from hebm_lib.config import (
+    DataConfig,
+    ExperimentConfig,
+    GeneratorConfig,
+    InferenceConfig,
+    LangevinConfig,
+    ModelConfig,
+    OptimiserConfig,
+    PriorConfig,
+    TrainingConfig,
+    from_dict,
+    to_dict,
+)
+from hebm_lib.experiments import EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_registered_experiment_survives_json(name):
+    config = EXPERIMENTS[name]
+    assert from_dict(ExperimentConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_settings_other_than_the_defaults_survive_json():
+    config = dataclasses.replace(
+        tiny_experiment(kl_weights=(0.5, 2.0), order="alpha-last", optimiser=OptimiserConfig(betas=(0.0, 0.99))),
+        data=DataConfig("digits", classes=(0, 2), size=8),
+    )
+    again = from_dict(ExperimentConfig, json.loads(json.dumps(to_dict(config))))
+    assert again == config
+    assert again.data.classes == (0, 2) and isinstance(again.model.latent_dims, tuple)
+
+
+def test_a_config_cannot_be_changed_after_it_was_checked():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiny_model().sigma = -1
+
+
+def test_an_unknown_setting_is_named_with_the_known_ones():
+    values = to_dict(tiny_experiment())
+    values["training"]["optimizer"] = 1
+    with pytest.raises(ValueError, match=r"TrainingConfig has no setting optimizer; it has .*optimiser"):
+        from_dict(ExperimentConfig, values)
+
+
+WRONG = [
+    (lambda: DataConfig(size=30), "multiple of 4"),
+    (lambda: DataConfig(size=0), "multiple of 4"),
+    (lambda: DataConfig(fit="stretch"), "DataConfig.fit.*'pad', 'resize'"),
+    (lambda: DataConfig(channels=2), "DataConfig.channels"),
+    (lambda: GeneratorConfig(factors=(2, 4)), "one value per level"),
+    (lambda: GeneratorConfig(widths=(0,)), "positive"),
+    (lambda: GeneratorConfig(factors=(3,)), "powers of two"),
+    (lambda: GeneratorConfig((4, 2), (8, 8), ("map", "map")), "must not fall"),
+    (lambda: GeneratorConfig((0, 2), (8, 8), ("map", "map")), "must not fall"),
+    (lambda: GeneratorConfig(factors=(8,), base_factor=4), "at least the largest"),
+    (lambda: GeneratorConfig(factors=(0,), base_factor=0), "at least the largest"),
+    (lambda: GeneratorConfig(join="sum"), "GeneratorConfig.join.*'add', 'concat'"),
+    (lambda: GeneratorConfig(entries=("place",)), "GeneratorConfig.entries"),
+    (lambda: InferenceConfig(reads=("all",)), "InferenceConfig.reads"),
+    (lambda: InferenceConfig(factors=(4, 2), widths=(8, 8), reads=("map", "map")), "do not fall"),
+    (lambda: InferenceConfig(factors=(0,)), "powers of two"),
+    (lambda: InferenceConfig(factors=()), "one value per level"),
+    (lambda: PriorConfig(hidden=(10, 0)), "widths must be positive"),
+    (lambda: tiny_model(latent_dims=()), "at least one level"),
+    (lambda: tiny_model(latent_dims=(2, 0)), "at least one unit"),
+    (lambda: tiny_model(latent_dims=(2, 2, 2)), "3 levels need 2 entries"),
+    (lambda: tiny_model(image_size=10), "divided by 4"),
+    (lambda: tiny_model(sigma=0.0), "sigma must be positive"),
+    (lambda: tiny_model(image_channels=4), "ModelConfig.image_channels"),
+    (lambda: ModelConfig(image_size=12, generator=GeneratorConfig(base_factor=8)), "cannot be divided by 8"),
+    (lambda: LangevinConfig(steps=-1), "must not be negative"),
+    (lambda: LangevinConfig(step_size=0.0), "must be positive"),
+    (lambda: OptimiserConfig(lr_alpha=-1e-3), "must not be negative"),
+    (lambda: TrainingConfig(epochs=-1), "epochs"),
+    (lambda: TrainingConfig(batch_size=0), "batch_size"),
+    (lambda: TrainingConfig(log_every=0), "log_every"),
+    (lambda: TrainingConfig(keep_checkpoints=0), "keep_checkpoints"),
+    (lambda: TrainingConfig(checkpoint_every=-1), "checkpoint_every"),
+    (lambda: TrainingConfig(kl_warmup_epochs=-1.0), "kl_warmup_epochs"),
+    (lambda: TrainingConfig(order="both"), "TrainingConfig.order.*'alpha-first', 'alpha-last'"),
+    (lambda: TrainingConfig(precision="16"), "TrainingConfig.precision"),
+    (lambda: ExperimentConfig(data=DataConfig(size=16)), "set both alike"),
+    (lambda: ExperimentConfig(data=DataConfig(size=8, channels=3)), "set both alike"),
+    (lambda: tiny_experiment(kl_weights=(1.0,)), "one value per level"),
+]
+
+
+@pytest.mark.parametrize("make, message", WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_value_is_an_error_when_the_config_is_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_wrong_value_is_also_caught_when_read_from_json():
+    values = to_dict(tiny_experiment())
+    values["training"]["order"] = "alpha_first"
+    with pytest.raises(ValueError, match="TrainingConfig.order"):
+        from_dict(ExperimentConfig, values)

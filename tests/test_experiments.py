@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from hebm_lib import build_model, load_experiment
+from hebm_lib.experiments import EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_is_called_by_its_key_and_says_what_it_is(name):
+    assert EXPERIMENTS[name].name == name
+    assert EXPERIMENTS[name].description
+    assert load_experiment(name) is EXPERIMENTS[name]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_model_can_be_built_and_maps_latents_to_images(name):
+    config = EXPERIMENTS[name].model
+    with torch.device("meta"):
+        model = build_model(config)
+        images = model.decode(torch.empty(2, sum(config.latent_dims)))
+        codes = model.encode(images).mean
+    assert images.shape == (2, config.image_channels, config.image_size, config.image_size)
+    assert codes.shape == (2, sum(config.latent_dims))
+
+
+def test_the_main_job_needs_no_download():
+    assert EXPERIMENTS["digits"].data.name == "digits"
+
+
+def test_a_seed_after_the_at_sign_changes_the_seed_and_nothing_else():
+    base, other = load_experiment("digits"), load_experiment("digits@7")
+    assert other.training.seed == 7 != base.training.seed
+    assert other.name == "digits@7"
+    assert other.model == base.model and other.data == base.data
+
+
+@pytest.mark.parametrize("name", ["digits@x", "digits@-1", "digits@1.5"])
+def test_a_seed_is_a_whole_number(name):
+    with pytest.raises(ValueError, match="whole number"):
+        load_experiment(name)
+
+
+def test_a_wrong_name_suggests_near_ones():
+    with pytest.raises(ValueError, match="did you mean .*digits"):
+        load_experiment("digit")
+    with pytest.raises(ValueError, match="there are .*digits.*svhn-hs"):
+        load_experiment("zzzz")

@@ -1,0 +1,171 @@
+"""Run the book's pages again and store their outputs.
+
+    python tools/execute_pages.py                        every page of notebooks/
+    python tools/execute_pages.py 03-joint-ebm-prior     one page (with or without .ipynb)
+
+A page is written only after all of its cells ran. Cells tagged ``skip-execution`` keep the outputs that they have.
+Widget state is stored. What would change from run to run without meaning anything is normalised: timestamps,
+kernel and language versions, widget ids. The exit status is 1 if any page failed.
+"""
+
+import argparse
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE = {
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class PageError(Exception):
+    """A page did not run, or left something that must not be stored."""
+
+
+def prepare_environment() -> None:
+    """What kernels inherit: stable hashes and repeatable CUDA kernels; a HEBM_DATA that holds in notebooks/ too."""
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if os.environ.get("HEBM_DATA"):
+        os.environ["HEBM_DATA"] = str(Path(os.environ["HEBM_DATA"]).expanduser().resolve())
+
+
+def choose(names: list[str]) -> list[Path]:
+    """The pages called ``names``, or all of them; raises `PageError` for a name that is no page."""
+    pages = {page.stem: page for page in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    if not names:
+        return list(pages.values())
+    chosen = []
+    for name in names:
+        stem = Path(name).name.removesuffix(".ipynb")
+        if stem not in pages:
+            near = difflib.get_close_matches(stem, pages, n=3, cutoff=0.3)
+            raise PageError(f"there is no page {stem!r}; did you mean one of {', '.join(near or pages)}?")
+        chosen.append(pages[stem])
+    return chosen
+
+
+def describe(page, number: int, text: str) -> str:
+    source = "\n".join(f"    {line}" for line in page.cells[number].source.splitlines())
+    return f"cell {number} (the first cell is 0):\n{source}\n{ANSI.sub('', text).rstrip()}"
+
+
+def execute(page, timeout: int) -> None:
+    """Run ``page`` in place; raises `PageError` that shows the cell and its error."""
+    current = {"cell": 0}
+    client = NotebookClient(
+        page,
+        kernel_name="python3",
+        timeout=timeout,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        skip_cells_with_tag="skip-execution",
+        store_widget_state=True,
+        record_timing=False,
+        coalesce_streams=True,
+        on_cell_start=lambda cell, cell_index: current.update(cell=cell_index),
+    )
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        raise PageError(describe(page, current["cell"], str(error))) from None
+
+
+def check(page) -> None:
+    """Raise `PageError` where a cell that ran has something on stderr: a reader would see a warning."""
+    for number, cell in enumerate(page.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise PageError(describe(page, number, "wrote to stderr:\n" + output.text))
+
+
+def normalise(page):
+    """``page`` without what changes from run to run and means nothing."""
+    page.metadata.kernelspec = KERNELSPEC
+    page.metadata.language_info = LANGUAGE
+    for name in ("papermill", "execution", "signature", "vscode"):
+        page.metadata.pop(name, None)
+    for cell in page.cells:
+        for name in ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled"):
+            cell.metadata.pop(name, None)
+    return number_widgets(page)
+
+
+def number_widgets(page):
+    """Replace random widget ids by numbers, in the order in which cells, then other widgets, mention them."""
+    state = page.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    if not state:
+        page.metadata.pop("widgets", None)
+        return page
+    # Models that no page shows any more (left by an earlier run) would pile up: keep what the cells reach.
+    cells = json.dumps([cell.get("outputs", []) for cell in page.cells])
+    order, queue = [], sorted((id_ for id_ in state if id_ in cells), key=cells.index)
+    while queue:
+        id_ = queue.pop(0)
+        if id_ in order:
+            continue
+        order.append(id_)
+        text = json.dumps(state[id_])
+        queue += sorted((other for other in state if other in text and other not in order), key=text.index)
+    page.metadata.widgets[WIDGET_STATE].state = {id_: state[id_] for id_ in order}
+    text = nbformat.writes(page)
+    for number, id_ in enumerate(order):
+        text = text.replace(id_, f"{number:032x}")
+    return nbformat.reads(text, as_version=4)
+
+
+def run_page(path: Path, timeout: int) -> None:
+    page = nbformat.read(path, as_version=4)
+    page.metadata.pop("widgets", None)
+    execute(page, timeout)
+    check(page)
+    page = normalise(page)
+    nbformat.validate(page)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    nbformat.write(page, unfinished)
+    unfinished.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", help="pages to run; all if none is named")
+    parser.add_argument("--timeout", type=int, default=1800, help="seconds that one cell may take")
+    options = parser.parse_args()
+    prepare_environment()
+    try:
+        pages = choose(options.pages)
+    except PageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    failed = []
+    for path in pages:
+        started = time.perf_counter()
+        try:
+            run_page(path, options.timeout)
+        except PageError as error:
+            failed.append(path.stem)
+            print(f"FAILED  {path.name}: {error}\n", file=sys.stderr, flush=True)
+        else:
+            print(f"ok      {path.name}  ({time.perf_counter() - started:.0f} s)", flush=True)
+    if failed:
+        print(f"{len(failed)} of {len(pages)} pages failed and stay as they were: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
