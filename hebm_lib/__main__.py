@@ -32,7 +32,9 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("name", nargs="?")
     train.add_argument("--run-dir", type=Path, help="another folder for the run")
     train.add_argument("--overwrite", action="store_true", help="remove an earlier run in that folder first")
-    train.add_argument("--set", action="store_true", help="the rest are settings: --training.epochs 3 or training.epochs=3")
+    train.add_argument(
+        "--set", action="store_true", help="the rest are settings: --training.epochs 3 or training.epochs=3"
+    )
     for name, help_text in (
         ("resume", "go on with an interrupted run"),
         ("evaluate", "measure a run and draw its figures into its folder"),
@@ -63,7 +65,11 @@ def train(arguments: argparse.Namespace, settings: list[str]) -> None:
     # `training.epochs=3` is accepted beside `--training.epochs 3`; tyro knows every setting's name and type.
     flags = [f"--{item}" if "=" in item and not item.startswith("-") else item for item in settings]
     config = tyro.cli(
-        ExperimentConfig, default=default, args=flags, prog=f"python -m hebm_lib train {arguments.name}", use_underscores=True
+        ExperimentConfig,
+        default=default,
+        args=flags,
+        prog=f"python -m hebm_lib train {arguments.name}",
+        use_underscores=True,
     )
     run_dir = arguments.run_dir or RUNS / config.name
     if arguments.overwrite and (run_dir / "config.json").exists():
@@ -108,7 +114,9 @@ def classifier() -> None:
     config = DataConfig("mnist", size=32)
     model = fit_classifier(load_split(config, "train"))
     share = accuracy(model, load_split(config, "test"))
-    save_classifier(model, checkpoint.pretrained_folder() / "mnist-classifier.safetensors", test_accuracy=round(share, 4))
+    save_classifier(
+        model, checkpoint.pretrained_folder() / "mnist-classifier.safetensors", test_accuracy=round(share, 4)
+    )
     print(f"digit classifier: {share:.2%} of MNIST's test images")
 
 

@@ -107,7 +107,9 @@ def load_model(path: Path, device="cpu") -> nn.Module:
     try:
         config = from_dict(ModelConfig, json.loads(header["config"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not say which model it holds, or names another library's ({error})") from error
+        raise CheckpointError(
+            f"{path} does not say which model it holds, or names another library's ({error})"
+        ) from error
     with torch.random.fork_rng(devices=[]):  # fresh weights must not move the caller's random state
         model = build_model(config)
     load_weights(model, tensors, path)
@@ -138,9 +140,13 @@ def _read(path: Path) -> tuple[dict, dict]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error}): cut off, or another kind of file") from error
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}): cut off, or another kind of file"
+        ) from error
     if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} holds safetensors, but not a model of this library (no {FORMAT!r} in its header)")
+        raise CheckpointError(
+            f"{path} holds safetensors, but not a model of this library (no {FORMAT!r} in its header)"
+        )
     return tensors, header
 
 
@@ -187,7 +193,9 @@ def load_state(checkpoint: Path) -> dict:
     try:
         return torch.load(Path(checkpoint) / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises unpickling, zip and OS errors for damaged files
-        raise CheckpointError(f"{checkpoint}/state.pt cannot be read ({error}); remove this checkpoint and resume") from error
+        raise CheckpointError(
+            f"{checkpoint}/state.pt cannot be read ({error}); remove this checkpoint and resume"
+        ) from error
 
 
 def load_run(run_dir: Path, device="cpu") -> nn.Module:

@@ -95,9 +95,12 @@ class GeneratorConfig:
     """Channels of one more convolution at full size before the image; 0 leaves it out."""
     slope: float = 0.2
     """Negative slope of the leaky ReLUs."""
+    gain_range: float = 0.25
+    """A ``gain`` entry multiplies channels by 1 ± this much at most."""
 
     def __post_init__(self):
         require_choices(self)
+        require(0 < self.gain_range < 1, f"generator.gain_range must be between 0 and 1, got {self.gain_range}")
         n = len(self.factors)
         require(
             len(self.widths) == n and len(self.entries) == n,
@@ -260,7 +263,7 @@ class TrainingConfig:
     """Steps between two checkpoints; 0 means at the end of each epoch."""
     keep_checkpoints: int = 2
     energy_bound: float = 1e4
-    """The run stops when the mean |f| over a batch passes this bound: the energy has diverged."""
+    """The run stops when the mean ``|f|`` over a batch passes this bound: the energy has diverged."""
 
     def __post_init__(self):
         require_choices(self)

@@ -231,7 +231,9 @@ def _decode(data: np.ndarray, offsets: np.ndarray, size, fit, crop) -> Tensor:
     from torchvision.io import decode_image
 
     stream = torch.from_numpy(data)
-    parts = [fit_images(decode_image(stream[a:b])[None], size, fit, crop) for a, b in zip(offsets, offsets[1:], strict=False)]
+    parts = [
+        fit_images(decode_image(stream[a:b])[None], size, fit, crop) for a, b in zip(offsets, offsets[1:], strict=False)
+    ]
     return torch.cat(parts)
 
 

@@ -39,11 +39,13 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
         if model.latents.dims == (1,) * model.latents.levels:
             codes = encode_dataset(model, train)
             classes = config.data.classes or tuple(range(10))
-            reports = []
+            reports, walked = [], []
             for level in range(1, model.latents.levels + 1):
                 values = traversal_range(codes[:, level - 1])
+                walked.append([round(v, 4) for v in values.tolist()])
                 reports.append(traverse_report(model, classifier, z, level, 0, values, classes))
             metrics["traversal_stay"] = [r.stay for r in reports]
+            metrics["traversal_values"] = walked
             metrics["traversal_visit"] = [r.visit for r in reports]
     return json.loads(json.dumps(metrics))
 
@@ -101,7 +103,9 @@ def draw_figures(model, config: ExperimentConfig, test: ImageDataset, history: l
     keep("samples", plotting.draw_images(model.decode(z), 20, title="samples from the prior").figure)
     x = test.batch(slice(0, 40)).to(model.device)
     pairs = torch.stack([x.view(2, 20, *x.shape[1:]), model.reconstruct(x).view(2, 20, *x.shape[1:])], 1).flatten(0, 2)
-    keep("reconstructions", plotting.draw_images(pairs, 20, title="test images and, below them, reconstructions").figure)
+    keep(
+        "reconstructions", plotting.draw_images(pairs, 20, title="test images and, below them, reconstructions").figure
+    )
     donors = model.prior.sample(12, **chain, generator=generator)
     for level in range(1, model.latents.levels + 1):
         images = model.decode(model.latents.redraw(z[:8, None], level, donors[None]).flatten(0, 1))

@@ -30,7 +30,9 @@ class LatentSpec:
     def __post_init__(self):
         dims = tuple(int(d) for d in self.dims)
         if not dims:
-            raise ValueError("a latent needs at least one level: LatentSpec((2, 2, 10)) has three, L = 0 is not a model")
+            raise ValueError(
+                "a latent needs at least one level: LatentSpec((2, 2, 10)) has three, L = 0 is not a model"
+            )
         if any(d < 1 for d in dims):
             raise ValueError(f"every level needs at least one unit, got dims={dims}")
         object.__setattr__(self, "dims", dims)

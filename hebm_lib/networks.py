@@ -17,9 +17,6 @@ from hebm_lib.latents import LatentSpec
 __all__ = ["EnergyMLP", "LadderGenerator", "LadderInference", "check_images"]
 
 VARIANCE_FLOOR = 1e-6
-GAIN_RANGE = 0.5
-"""A ``gain`` entry multiplies channels by 1 ± this much at most: it can rebalance what the levels above have drawn, but
-neither erase it nor draw anything new."""
 
 
 def conv(c_in: int, c_out: int) -> nn.Conv2d:
@@ -64,15 +61,15 @@ def check_images(x: Tensor, channels: int, size: int) -> None:
 class Entry(nn.Module):
     """How one code reaches the feature it joins: a linear map to every place, one shift or gain per channel, or a vector."""
 
-    def __init__(self, dim: int, width: int, side: int, kind: str):
+    def __init__(self, dim: int, width: int, side: int, kind: str, gain_range: float = 0.0):
         super().__init__()
         self.shape = (width,) if side == 0 else (width, 1, 1) if kind in ("shift", "gain") else (width, side, side)
         self.linear = nn.Linear(dim, math.prod(self.shape))
-        self.kind = kind
+        self.kind, self.gain_range = kind, gain_range
 
     def forward(self, z: Tensor) -> Tensor:
         code = self.linear(z).unflatten(1, self.shape)
-        return 1 + GAIN_RANGE * torch.tanh(code) if self.kind == "gain" else code
+        return 1 + self.gain_range * torch.tanh(code) if self.kind == "gain" else code
 
 
 class Rung(nn.Module):
@@ -149,7 +146,9 @@ class LadderGenerator(nn.Module):
         self.to_map = nn.Linear(width, math.prod(self.start))
 
         # Levels that join as maps. `places` lists (width, factor) of each rung's input, bottom first; the last is the base.
-        places = [(config.widths[i], config.factors[i]) for i in range(maps)] + [(config.base_width, config.base_factor)]
+        places = [(config.widths[i], config.factors[i]) for i in range(maps)] + [
+            (config.base_width, config.base_factor)
+        ]
         out_width = config.out_width or channels
         self.rungs = nn.ModuleList()
         for i in reversed(range(len(places))):
@@ -157,7 +156,7 @@ class LadderGenerator(nn.Module):
             width_below, factor_below = places[i - 1] if i else (out_width, 1)
             entry = None
             if i < maps:
-                entry = Entry(latents.dims[i], width, image_size // factor, config.entries[i])
+                entry = Entry(latents.dims[i], width, image_size // factor, config.entries[i], config.gain_range)
             elif (width, factor) == (width_below, factor_below):
                 continue  # the first level down joins at the base itself
             doublings = int(math.log2(factor / factor_below))
@@ -204,7 +203,7 @@ class GaussianHead(nn.Module):
 
 
 def read(feature: Tensor, reads: str) -> Tensor:
-    """What a level is shown of its feature ``(n, c, h, w)``: all places, their average, or the average where the image is busy.
+    """What a level is shown of its feature ``(n, c, h, w)``: all places, their average, or that of the busy places.
 
     ``salient`` weighs each place by how far its feature lies from the image's mean feature. The amount of ink cancels:
     a level reads what the strokes are like, not how many there are.
@@ -280,7 +279,9 @@ class EnergyMLP(nn.Module):
     Shapes: ``forward(z)`` maps ``(n, d)`` to ``(n,)``.
     """
 
-    def __init__(self, dim: int, hidden: tuple[int, ...], spectral_norm: bool = True, slope: float = 0.2, lipschitz=1.0):
+    def __init__(
+        self, dim: int, hidden: tuple[int, ...], spectral_norm: bool = True, slope: float = 0.2, lipschitz=1.0
+    ):
         super().__init__()
         if not hidden:
             raise ValueError("an energy needs at least one hidden layer; use GaussianPrior for f = 0")

@@ -89,7 +89,9 @@ def plot_redraws(model, z: Tensor, donors: Tensor, *, scale: float = 0.42) -> Fi
 
 
 @torch.no_grad()
-def plot_traversals(model, z: Tensor, values: Tensor, units: Sequence[tuple[int, int]], *, scale: float = 0.42) -> Figure:
+def plot_traversals(
+    model, z: Tensor, values: Tensor, units: Sequence[tuple[int, int]], *, scale: float = 0.42
+) -> Figure:
     """Fig. 2 and 6: per unit ``(level, index)`` one panel; each row walks one sample's unit through ``values``."""
     rows, columns = len(z), len(values)
     fig, axes = plt.subplots(1, len(units), figsize=(len(units) * columns * scale + 0.3, rows * scale + 0.6))
@@ -104,7 +106,9 @@ def plot_traversals(model, z: Tensor, values: Tensor, units: Sequence[tuple[int,
 # ---- densities in two dimensions ------------------------------------------------------------------------------------
 
 
-def plot_density(density: Tensor, extent: float, *, ax: Axes, color: str = ALPHA, title: str = "", samples=None) -> Axes:
+def plot_density(
+    density: Tensor, extent: float, *, ax: Axes, color: str = ALPHA, title: str = "", samples=None
+) -> Axes:
     """A 2-D density as filled contours in one network's colour, with samples as dots on top."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -120,7 +124,13 @@ def plot_density(density: Tensor, extent: float, *, ax: Axes, color: str = ALPHA
 
 
 def plot_densities(
-    panels: dict[str, Tensor], extent: float, *, colors=ALPHA, samples=None, columns: int | None = None, width: float = 2.5
+    panels: dict[str, Tensor],
+    extent: float,
+    *,
+    colors=ALPHA,
+    samples=None,
+    columns: int | None = None,
+    width: float = 2.5,
 ) -> Figure:
     """Densities side by side: ``{title: density}``, one colour or one per panel, and samples ``(n, 2)`` per panel."""
     n = len(panels)
@@ -132,6 +142,7 @@ def plot_densities(
     for i, (ax, (title, density)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
         dots = None if samples is None else samples[i]
         plot_density(density, extent, ax=ax, color=colors[i], title=title, samples=dots)
+        ax.locator_params(nbins=5, prune="both")  # neighbours' labels must not meet at the corners
         ax.label_outer()
     return fig
 
@@ -180,7 +191,7 @@ def plot_energy_profile(prior, trajectory: Tensor, *, ax: Axes | None = None, tr
     """Fig. 8's profile: f_α along Langevin chains ``(K + 1, n, d)``, mean and the middle 80 % of the chains."""
     if ax is None:
         _, ax = plt.subplots()
-    f = torch.stack([prior(z) for z in trajectory]).cpu()
+    f = torch.stack([prior(z) for z in trajectory]).float().cpu()
     low, high = torch.quantile(f, torch.tensor([0.1, 0.9]), dim=1)
     steps = np.arange(len(f))
     ax.fill_between(steps, low, high, color=ALPHA, alpha=0.2, linewidth=0, label="middle 80 % of the chains")

@@ -64,7 +64,12 @@ class JointEBMPrior(nn.Module):
     """
 
     def __init__(
-        self, latents: LatentSpec, hidden=(100, 100), spectral_norm: bool = True, slope: float = 0.2, lipschitz: float = 1.0
+        self,
+        latents: LatentSpec,
+        hidden=(100, 100),
+        spectral_norm: bool = True,
+        slope: float = 0.2,
+        lipschitz: float = 1.0,
     ):
         super().__init__()
         self.latents = latents

@@ -52,9 +52,13 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
     target = checkpoint.pretrained_folder() / f"{config.name}.safetensors"
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "model.safetensors"
-        checkpoint.save_model(checkpoint.load_run(run_dir), config.model, small, half=True, name=config.name, origin=origin)
+        checkpoint.save_model(
+            checkpoint.load_run(run_dir), config.model, small, half=True, name=config.name, origin=origin
+        )
         if weights and small.stat().st_size > MAX_WEIGHTS:
-            raise ValueError(f"{config.name}: weights of {small.stat().st_size / 1e6:.1f} MB; 3 MB at most are published")
+            raise ValueError(
+                f"{config.name}: weights of {small.stat().st_size / 1e6:.1f} MB; 3 MB at most are published"
+            )
         model = checkpoint.load_model(small)
         metrics = measure_model(model, config, train, test)
         content = small.read_bytes()
@@ -82,6 +86,8 @@ def thin(history: list[dict], rows: int = 120) -> dict[str, list]:
     """At most ``rows`` evenly spaced rows of a run's log, as columns, four significant digits."""
     if not history:
         return {}
-    chosen = [history[round(i * (len(history) - 1) / (rows - 1))] for i in range(rows)] if len(history) > rows else history
+    chosen = (
+        [history[round(i * (len(history) - 1) / (rows - 1))] for i in range(rows)] if len(history) > rows else history
+    )
     names = [name for name in chosen[-1] if name != "images_per_second"]
     return {name: [float(f"{row[name]:.4g}") if name in row else None for row in chosen] for name in names}

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["ROOT", "load_paper", "load_result", "load_seeds", "mean_and_sd", "provenance", "result_names", "results_folder"]
+__all__ = [
+    "ROOT",
+    "load_paper",
+    "load_result",
+    "load_seeds",
+    "mean_and_sd",
+    "provenance",
+    "result_names",
+    "results_folder",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
@@ -27,7 +36,9 @@ def results_folder() -> Path:
 
 def result_names() -> list[str]:
     """Names of all published results."""
-    return sorted(p.stem for p in results_folder().glob("*.json") if p.stem != "paper" and not p.stem.startswith("bench-"))
+    return sorted(
+        p.stem for p in results_folder().glob("*.json") if p.stem != "paper" and not p.stem.startswith("bench-")
+    )
 
 
 def load_result(name: str) -> dict:
@@ -64,7 +75,9 @@ def provenance() -> dict:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "hebm_lib")),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} thread(s)",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} thread(s)",
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in names},
     }
@@ -72,7 +85,9 @@ def provenance() -> dict:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True, timeout=20
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -19,7 +19,8 @@ def budget(results: list[dict]) -> str:
     first = results[0]
     minutes = sum(r["provenance"]["seconds"] for r in results) / len(results) / 60
     seeds = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
-    return f"{seeds}, {first['config']['training']['epochs']} epochs, {minutes:.0f} min each, {first['provenance']['device']}"
+    epochs = first["config"]["training"]["epochs"]
+    return f"{seeds}, {epochs} epochs, {minutes:.0f} min each, {first['provenance']['device']}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -57,7 +58,9 @@ def figure6() -> str:
     if runs:
         stay, visit = mean_and_sd(runs, "traversal_stay"), mean_and_sd(runs, "traversal_visit")
         rows.append(["this book, joint EBM", percent(stay[0]), percent(visit[1])])
-    return table(["digits 0, 1, 2; one unit per level", "class stays along z_1, %", "z_2 meets all three classes, %"], rows)
+    return table(
+        ["digits 0, 1, 2; one unit per level", "class stays along z_1, %", "z_2 meets all three classes, %"], rows
+    )
 
 
 def all_runs() -> str:
@@ -70,8 +73,18 @@ def all_runs() -> str:
             continue
         kl = " / ".join(f"{v:.1f}" for v in m["kl"])
         f = f"{m['f_posterior']:.2f} / {m['f_prior']:.2f}"
-        rows.append([name, f"{m['mse']:.4f}", f"{m['elbo_plus_log_z']:.1f}", kl, f, f"{size / 1e6:.2f}M", budget([result])])
-    header = ["run", "test MSE, [-1, 1]", "ELBO + log Z, nats", "KL per level, nats", "f posterior / prior", "parameters", "budget"]
+        rows.append(
+            [name, f"{m['mse']:.4f}", f"{m['elbo_plus_log_z']:.1f}", kl, f, f"{size / 1e6:.2f}M", budget([result])]
+        )
+    header = [
+        "run",
+        "test MSE, [-1, 1]",
+        "ELBO + log Z, nats",
+        "KL per level, nats",
+        "f posterior / prior",
+        "parameters",
+        "budget",
+    ]
     return table(header, rows)
 
 
@@ -109,8 +122,8 @@ book's digit classifier, stroke width and slant from the pixels.
 
 ## Figure 6 as a number
 
-500 prior samples. Each unit is walked through eleven values that cover the central 90 % of the data's posterior means.
-The paper does not state its range.
+500 prior samples. Each unit is walked through eleven quantiles, 5 % to 95 %, of the data's posterior means. The
+paper does not state its range.
 
 {figure6()}
 

@@ -1,94 +1,31 @@
-"""Algorithm 1 of the paper, and the loop that runs it on one processor or many.
+"""The loop that runs Algorithm 1 on one processor or many: batches, optimisers, logs, checkpoints.
 
-`algorithm_1` is the paper's algorithm. `Trainer` is everything around it: batches, optimisers, logs, checkpoints.
-Another model brings another algorithm in the same form and is trained by the same loop.
+The algorithm itself is `hebm_lib.algorithm.algorithm_1`.
 """
 
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from hebm_lib import checkpoint
-from hebm_lib.config import ExperimentConfig, TrainingConfig, to_dict
+from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
+from hebm_lib.config import ExperimentConfig, to_dict
 from hebm_lib.data import ImageDataset
-from hebm_lib.model import JointEBM
 from hebm_lib.results import provenance
 
-__all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1"]
+__all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1", "make_fabric", "parameter_groups"]
 
 
 class DivergenceError(RuntimeError):
     """Training has left the region where its numbers mean anything; the last good checkpoint stays."""
-
-
-@dataclass
-class Update:
-    """One gradient step that an algorithm asks for: lower ``loss`` by moving the parameters of ``group``."""
-
-    group: str
-    loss: Tensor
-    terms: dict[str, Tensor] = field(default_factory=dict)
-    """What to log: scalars, or one value per level; detached by the trainer."""
-
-
-def algorithm_1(
-    model: JointEBM, x: Tensor, config: TrainingConfig, epoch: float, generator: torch.Generator
-) -> Iterator[Update]:
-    """One iteration of Algorithm 1 on a batch ``x``: yields the update of α and the update of β and φ.
-
-    The paper updates the energy first, the authors' code last; ``config.order`` says which. The gradient of the second
-    update reaches φ through the reparametrised draw, and f_α takes part in it with its own parameters held (Eq. 12).
-    """
-    # Inference sampling (Eq. 8): z⁺ ~ q_φ(z|x), reparametrised.
-    posterior = model.encode(x)
-    noise = torch.randn(posterior.mean.shape, device=x.device, generator=generator)
-    z_plus = posterior.mean + posterior.stddev * noise
-
-    def learn_energy() -> Iterator[Update]:
-        # Prior sampling (Eq. 13, 14): z⁻ after K Langevin steps from noise. Nothing to learn for a Gaussian prior.
-        if not any(p.requires_grad for p in model.prior.parameters()):
-            return
-        z_minus = model.prior.sample(len(x), config.langevin.steps, config.langevin.step_size, generator=generator)
-        # Eq. 10: raise f on posterior draws, lower it on the prior's own.
-        f_plus, f_minus = model.prior(z_plus.detach()).mean(), model.prior(z_minus).mean()
-        terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}
-        yield Update("alpha", f_minus - f_plus, terms)
-
-    def learn_generator_and_inference() -> Iterator[Update]:
-        # Eq. 11 and 12: the bound's terms, with log p_β(x|z) = -SSE / (2σ²) up to a constant.
-        bound = model.elbo(x, z=z_plus, posterior=posterior)
-        kl = bound.kl.sum(1)
-        if config.kl_weights:
-            kl = (bound.kl * bound.kl.new_tensor(config.kl_weights)).sum(1)
-        # Warm-up weighs KL and energy alike: f alone would pull the codes outwards with nothing to hold them.
-        warm = min(1.0, epoch / config.kl_warmup_epochs) if config.kl_warmup_epochs else 1.0
-        loss = (bound.sse / (2 * model.sigma**2) + warm * (kl - bound.energy)).mean()
-        yield Update("beta_phi", loss, {"sse": bound.sse.mean(), "kl": bound.kl.mean(0), "loss": loss})
-
-    if config.order == "alpha-first":
-        yield from learn_energy()
-        yield from learn_generator_and_inference()
-    else:
-        yield from learn_generator_and_inference()
-        yield from learn_energy()
-
-
-def parameter_groups(model: JointEBM) -> dict[str, list[nn.Parameter]]:
-    """The groups that `algorithm_1` updates: ``alpha`` (the energy) and ``beta_phi`` (generator and inference)."""
-    groups = {
-        "alpha": list(model.prior.parameters()),
-        "beta_phi": [*model.generator.parameters(), *model.inference.parameters()],
-    }
-    return {name: parameters for name, parameters in groups.items() if parameters}
 
 
 class Trainer:
@@ -96,7 +33,7 @@ class Trainer:
 
     Args:
         model: a `JointEBM`, or any model with methods ``parameter_groups()`` and ``algorithm(x, config, epoch,
-            generator)`` of the same form as the functions in this file.
+            generator)`` of the same form as the functions of `hebm_lib.algorithm`.
         config: the experiment; its ``training`` part is used here, all of it is written into the run.
         run_dir: where config, metrics and checkpoints go; None trains in memory only.
         fabric: a Lightning Fabric that is launched already; None makes one for this machine (one GPU if there is one,
@@ -112,7 +49,8 @@ class Trainer:
     def __init__(self, model, config: ExperimentConfig, run_dir=None, *, fabric: Fabric | None = None, progress=True):
         self.config, self.training = config, config.training
         self.fabric = fabric or make_fabric(self.training.precision)
-        self.model = model.to(self.fabric.device)
+        # Channels last: the memory order in which small convolutions are fastest, on the CPU and on a GPU.
+        self.model = model.to(self.fabric.device, memory_format=torch.channels_last)
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.progress = progress and self.fabric.is_global_zero
         own = hasattr(model, "algorithm")
@@ -239,7 +177,9 @@ class Trainer:
         row = {}
         for name, total in self.window.items():
             value = (total if name.startswith("grad_norm") else total / self.window_steps).tolist()
-            row.update({f"{name}_{i + 1}": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value})
+            row.update(
+                {f"{name}_{i + 1}": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value}
+            )
         return row
 
     def _check(self, row: dict) -> None:
@@ -250,8 +190,8 @@ class Trainer:
                 bad = f"= {value:.3g} is beyond the bound {self.training.energy_bound:g}"
             if bad:
                 raise DivergenceError(
-                    f"training diverged at step {self.step}: {name} {bad}. {self._last_good()} A smaller learning rate "
-                    "for the energy (training.optimiser.lr_alpha), spectral norm, or a larger sigma are the usual remedies."
+                    f"training diverged at step {self.step}: {name} {bad}. {self._last_good()} The usual remedies are "
+                    "a smaller learning rate for the energy (training.optimiser.lr_alpha), spectral norm, a larger sigma."
                 )
 
     def _last_good(self) -> str:
@@ -332,7 +272,9 @@ class Trainer:
 
 def make_fabric(precision: str = "32-true") -> Fabric:
     """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU."""
-    # Under `fabric run` every choice has been made on the command line and reaches Fabric through the environment.
-    fabric = Fabric() if os.environ.get("LT_CLI_USED") else Fabric(devices=1, precision=precision)
+    if os.environ.get("LT_CLI_USED"):
+        # Every choice was made on the command line, reaches Fabric through the environment, and has been launched.
+        return Fabric()
+    fabric = Fabric(devices=1, precision=precision)
     fabric.launch()
     return fabric

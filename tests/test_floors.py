@@ -17,6 +17,7 @@ FLOORS = {
     "langevin": 1,
     "prior": 2,
     "model": 3,
+    "algorithm": 4,
     "training": 4,
     "checkpoint": 4,
     "exact": 4,

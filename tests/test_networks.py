@@ -118,10 +118,10 @@ def test_a_shift_is_the_same_at_every_place_and_a_map_is_not():
         assert (out.flatten(2).std(2) < 1e-6).all().item() == same
 
 
-def test_a_gain_scales_every_place_alike_and_never_turns_the_sign():
-    out = Entry(2, 5, 4, "gain")(100 * torch.randn(50, 2))
+def test_a_gain_scales_every_place_alike_and_within_its_range():
+    out = Entry(2, 5, 4, "gain", gain_range=0.25)(100 * torch.randn(50, 2))
     assert out.shape == (50, 5, 1, 1)
-    assert out.min() >= 0 and out.std(0).min() > 0
+    assert out.min().item() == pytest.approx(0.75, abs=0.01) and out.max().item() == pytest.approx(1.25, abs=0.01)
 
 
 def test_a_shift_cannot_break_the_symmetry_of_a_flat_feature():

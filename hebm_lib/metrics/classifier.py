@@ -50,7 +50,13 @@ class DigitClassifier(nn.Module):
 
 
 def fit_classifier(
-    train: ImageDataset, *, epochs: int = 6, batch_size: int = 128, seed: int = 1, rate: float = 1e-3, progress: bool = True
+    train: ImageDataset,
+    *,
+    epochs: int = 6,
+    batch_size: int = 128,
+    seed: int = 1,
+    rate: float = 1e-3,
+    progress: bool = True,
 ) -> DigitClassifier:
     """Train a classifier with Adam and a one-cycle learning rate; images are shifted by up to two pixels."""
     torch.manual_seed(seed)

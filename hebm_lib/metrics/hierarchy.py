@@ -33,13 +33,13 @@ class TraversalReport:
 
 
 def traversal_range(codes: Tensor, points: int = 11, coverage: float = 0.9) -> Tensor:
-    """Equally spaced values over the central share of what the data's posterior means take in one unit: ``(n,) -> (points,)``.
+    """Values for a traversal: quantiles of the data's posterior means in one unit, ``(n,) -> (points,)``, ascending.
 
-    The paper does not say how far Fig. 2 and 6 walk. This range adapts to a unit's scale and leaves out values that
-    hardly any image takes, where a generator was never trained.
+    The paper does not say how far Fig. 2 and 6 walk. These steps adapt to a unit's scale, each passes an equal share of
+    the data, and together they cover the central 90 %: no step lands where a generator was never trained.
     """
-    low, high = torch.quantile(codes.float(), torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2])).tolist()
-    return torch.linspace(low, high, points)
+    shares = torch.linspace((1 - coverage) / 2, (1 + coverage) / 2, points)
+    return torch.quantile(codes.float(), shares.to(codes.device))
 
 
 def traversal_classes(model, classifier: nn.Module, z: Tensor, level: int, unit: int, values: Tensor) -> Tensor:

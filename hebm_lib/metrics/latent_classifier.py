@@ -28,7 +28,9 @@ def encode_dataset(model, data: ImageDataset, *, sampled: bool = False, seed: in
     return torch.cat(codes)
 
 
-def fit_latent_classifier(codes: Tensor, labels: Tensor, *, epochs: int = 30, batch: int = 500, seed: int = 0) -> nn.Module:
+def fit_latent_classifier(
+    codes: Tensor, labels: Tensor, *, epochs: int = 30, batch: int = 500, seed: int = 0
+) -> nn.Module:
     """The paper's two-layer classifier on codes ``(n, d)``; the returned module takes raw codes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,0 +1,172 @@
+"""``python -m hebm_lib``: what it prints, what it writes, how it ends."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from conftest import PYTHON, ROOT, subprocess_env
+
+from hebm_lib import checkpoint, load_run, publishing, scoreboard
+from hebm_lib.__main__ import main
+from hebm_lib.checkpoint import latest_checkpoint, load_state, read_config
+
+QUICK = ["--training.epochs", "1", "--training.langevin.steps", "3", "--training.log_every", "7"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for name in ("digits", "svhn-hs", "svhn-fid", "mnist", "fashion-mnist"):
+        assert name in text
+
+
+def test_as_a_command():
+    done = subprocess.run(
+        [PYTHON, "-m", "hebm_lib", "train", "digit"], cwd=ROOT, env=subprocess_env(), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: there is no experiment 'digit': did you mean digits?"
+    assert done.stdout == ""
+
+
+def test_train_resume_evaluate(here, capsys):
+    assert main(["train", "digits", *QUICK]) == 0
+    run = here / "runs" / "digits"
+    config = read_config(run)
+    assert config.name == "digits" and config.training.epochs == 1 and config.training.langevin.steps == 3
+    assert load_state(latest_checkpoint(run))["step"] == 14
+    assert "python -m hebm_lib evaluate" in capsys.readouterr().out
+
+    before = latest_checkpoint(run).stat().st_mtime_ns
+    assert main(["train", "digits", *QUICK]) == 2, "a run is not overwritten"
+    assert "holds checkpoints of an earlier run" in capsys.readouterr().err
+    assert latest_checkpoint(run).stat().st_mtime_ns == before
+
+    assert main(["resume", "digits"]) == 0, "a name stands for its folder under runs/"
+    assert load_state(latest_checkpoint(run))["step"] == 14
+
+    capsys.readouterr()
+    assert main(["evaluate", "digits"]) == 0
+    table = capsys.readouterr().out
+    metrics = json.loads((run / "evaluation.json").read_text())
+    assert f"{metrics['mse']:.4g}" in table and "latent classifier" in table
+    assert len(metrics["kl"]) == len(metrics["latent_accuracy"]) == 2
+    pictures = {path.name for path in run.glob("*.png")}
+    assert pictures >= {"samples.png", "reconstructions.png", "hierarchy_level_1.png", "hierarchy_level_2.png"}
+    assert pictures >= {"energy_profile.png", "curves.png"}
+
+
+def test_resuming_an_interrupted_run_from_the_command_line(here, monkeypatch):
+    """The config on disk says how long: a run stopped after its first epoch goes on to its second."""
+    from hebm_lib.training import Trainer
+
+    settings = ["--training.epochs", "2", *QUICK[2:]]
+    save = Trainer._save
+
+    def stop(self):
+        save(self)
+        if self.step == 14:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            main(["train", "digits", *settings])
+    assert main(["resume", "runs/digits"]) == 0
+    assert main(["train", "digits", "--run-dir", "whole", *settings]) == 0
+    one, two = (load_run(here / folder).state_dict() for folder in ("runs/digits", "whole"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_overwrite_and_settings_in_both_forms(here):
+    assert main(["train", "digits", *QUICK]) == 0
+    assert main(["train", "digits", "--overwrite", "--set", "training.epochs=1", "training.langevin.steps=2"]) == 0
+    assert read_config(here / "runs" / "digits").training.langevin.steps == 2
+
+
+def test_a_seed_in_the_name_has_its_own_folder(here):
+    assert main(["train", "digits@5", *QUICK]) == 0
+    assert read_config(here / "runs" / "digits@5").training.seed == 5
+
+
+def test_a_pack_is_trained_without_new_code(here, monkeypatch):
+    import numpy as np
+    from conftest import write_pack
+
+    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8)
+    write_pack(here / "packs", "my-own", images)
+    monkeypatch.setenv("HEBM_DATA", str(here / "packs"))
+    assert main(["train", "digits", *QUICK, "--data.name", "my-own", "--run-dir", "runs/own"]) == 0
+    assert load_state(latest_checkpoint(here / "runs" / "own"))["step"] == 1
+
+
+def test_divergence_has_an_exit_code_of_its_own(here, capsys):
+    wild = ["--training.energy_bound", "1e-6", "--training.epochs", "3", *QUICK[2:]]
+    assert main(["train", "digits", *wild]) == 3
+    assert "diverged at step 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train"], "train what"),
+        (["train", "mnits"], "there is no experiment 'mnits'"),
+        (["train", "digits", "--data.name", "digitz", "--run-dir", "x"], "did you mean digits"),
+        (["train", "digits", "--training.batch_size", "5000", "--run-dir", "x"], "fewer than one batch"),
+        (["train", "digits", "--model.sigma", "-1"], "sigma must be positive"),
+        (["resume", "nowhere"], "is not a run"),
+        (["evaluate", "nowhere"], "is not a run"),
+        (["publish", "nowhere"], "is not a run"),
+        (["fetch", "svhn"], "not downloaded by torchvision"),
+    ],
+)
+def test_a_wrong_request_ends_with_code_2_and_one_line(here, capsys, arguments, message):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:  # argparse and tyro leave this way
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2
+    assert message in captured.err + captured.out
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["trian"], ["list", "more"], ["train", "digits", "--training.epochz", "1"], ["train", "digits", "9"]]
+)
+def test_a_wrong_command_or_option_ends_with_code_2(here, capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "digits", "--help"]])
+def test_help(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert ("--training.epochs" in text and "--model.sigma" in text) if "train" in arguments else "publish" in text
+
+
+def test_publish(here, monkeypatch, capsys):
+    assert main(["train", "digits", *QUICK]) == 0
+    for folder in ("weights", "numbers"):
+        (here / folder).mkdir()
+    monkeypatch.setattr(checkpoint, "pretrained_folder", lambda: here / "weights")
+    monkeypatch.setattr(publishing, "results_folder", lambda: here / "numbers")
+    monkeypatch.setattr(publishing, "measure_model", lambda *a: {"mse": 0.1})
+    written = []
+    monkeypatch.setattr(scoreboard, "write_scoreboard", lambda: written.append(True))
+    assert main(["publish", "digits"]) == 0
+    assert (here / "weights" / "digits.safetensors").is_file()
+    assert json.loads((here / "numbers" / "digits.json").read_text())["metrics"] == {"mse": 0.1}
+    assert written

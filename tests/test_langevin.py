@@ -1,0 +1,173 @@
+"""The reference chain (Eq. 13) against closed forms, a quadrature and another library's sampler."""
+
+import math
+
+import pytest
+import torch
+from conftest import quadrature
+
+from hebm_lib import langevin_dynamics
+
+
+def standard_normal(z):
+    return -0.5 * z.square().sum(-1)
+
+
+# ---- closed forms ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("s", [0.2, 0.4, 1.0])
+def test_stationary_variance_of_the_standard_normal(s):
+    """``z ← (1 - s²/2) z + s ε`` has variance 1 / (1 - s²/4), not 1: the price of leaving out the accept-reject step."""
+    steps = math.ceil(6 / s**2)
+    z = langevin_dynamics(standard_normal, torch.randn(40_000, 4, dtype=torch.float64), steps, s)
+    exact = 1 / (1 - s**2 / 4)
+    error = math.sqrt(2 / z.numel())  # relative standard error of a variance
+    assert z.var().item() == pytest.approx(exact, rel=4 * error)
+    assert z.mean().abs().item() < 4 * math.sqrt(exact / z.numel())
+    if s > 0.2:
+        assert abs(z.var().item() - 1) > 4 * error, "the test could not tell the chain's law from the exact one"
+
+
+def test_stationary_law_of_a_coupled_quadratic():
+    """``f = -½ (z-m)ᵀ A (z-m)``: each eigendirection with precision a has variance 1 / (a (1 - a s²/4))."""
+    s, m = 0.4, torch.tensor([1.0, -2.0], dtype=torch.float64)
+    a = torch.tensor([[2.0, 0.8], [0.8, 1.0]], dtype=torch.float64)
+
+    def log_prob(z):
+        return -0.5 * ((z - m) @ a * (z - m)).sum(-1)
+
+    z = langevin_dynamics(log_prob, torch.randn(100_000, 2, dtype=torch.float64), 150, s)
+    values, vectors = torch.linalg.eigh(a)
+    exact = vectors @ torch.diag(1 / (values * (1 - values * s**2 / 4))) @ vectors.T
+    torch.testing.assert_close(z.T.cov(), exact, atol=0.02, rtol=0)
+    torch.testing.assert_close(z.mean(0), m, atol=0.02, rtol=0)
+    assert (torch.linalg.inv(a) - exact).abs().max() > 0.03, "without the bias the answer would be another"
+
+
+def test_the_path_to_the_stationary_law_is_exact_too():
+    """For a normal every step's mean and variance are known: c_k = (1 - s²/2)^k."""
+    s, steps = 0.5, 7
+    z0 = torch.full((50_000, 1), 3.0, dtype=torch.float64)
+    path = langevin_dynamics(standard_normal, z0, steps, s, trajectory=True)
+    shrink = 1 - s**2 / 2
+    variance = 0.0
+    for k in range(steps + 1):
+        assert path[k].mean().item() == pytest.approx(3 * shrink**k, abs=0.03)
+        assert path[k].var().item() == pytest.approx(variance, abs=0.03)
+        variance = shrink**2 * variance + s**2
+
+
+def test_one_step_by_hand():
+    z0 = torch.tensor([[1.0, -2.0]])
+    noise = torch.randn(1, 2, generator=torch.Generator().manual_seed(3))
+    z1 = langevin_dynamics(standard_normal, z0, 1, 0.3, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(z1, z0 - 0.045 * z0 + 0.3 * noise)
+
+
+def test_two_modes_against_the_quadrature():
+    """A density with two modes and a coupling, small steps: cell by cell the chain's histogram is the exact one."""
+
+    def log_prob(z):
+        well = -(z[:, 0].square() - 1).square()
+        return well - (z[:, 1] - 0.8 * z[:, 0]).square() - 0.2 * z[:, 0]
+
+    points, weight = quadrature(log_prob, extent=4.0)
+    z = langevin_dynamics(log_prob, torch.randn(10_000, 2), 2000, 0.1)
+    edges = torch.tensor([-math.inf, -1.2, -0.8, 0.0, 0.8, 1.2, math.inf])
+
+    def histogram(z, weight):
+        cells = torch.bucketize(z[:, 0].contiguous(), edges[1:-1]) * 6 + torch.bucketize(z[:, 1].contiguous(), edges[1:-1])
+        return torch.zeros(36, dtype=torch.float64).index_add_(0, cells, weight)
+
+    exact = histogram(points.float(), weight)
+    found = histogram(z, torch.full((len(z),), 1 / len(z), dtype=torch.float64))
+    distance = 0.5 * (exact - found).abs().sum().item()
+    assert distance < 0.03
+    mirrored = histogram(-z, torch.full((len(z),), 1 / len(z), dtype=torch.float64))
+    assert 0.5 * (exact - mirrored).abs().sum() > 0.1, "the histogram is too coarse to tell the density from its mirror"
+
+
+# ---- another library ------------------------------------------------------------------------------------------------
+
+
+def test_parity_with_torchebm(monkeypatch):
+    """Their update is x - η ∇U + √(2η) ε: the same chain for η = s²/2, U = ½‖z‖² - f."""
+    samplers = pytest.importorskip("torchebm.samplers", reason="torchebm is not installed")
+    from torchebm.core import BaseModel
+
+    weight = torch.randn(3, dtype=torch.float64)
+
+    def log_prob(z):
+        return torch.sin(z @ weight) + standard_normal(z)
+
+    class Energy(BaseModel):
+        def forward(self, x):
+            return -log_prob(x)
+
+    s, steps, z0 = 0.4, 25, torch.randn(200, 3, dtype=torch.float64)
+    noise = torch.randn(steps, 200, 3, dtype=torch.float64)
+
+    def replay(draws):
+        queue = iter(draws)
+        return lambda *args, **kwargs: next(queue).clone()
+
+    monkeypatch.setattr(torch, "randn", replay(noise))
+    ours = langevin_dynamics(log_prob, z0, steps, s)
+    monkeypatch.setattr(torch, "randn_like", replay(noise))
+    monkeypatch.setattr(torch, "randn", replay(noise))
+    sampler = samplers.LangevinDynamics(Energy(dtype=torch.float64), step_size=s**2 / 2, dtype=torch.float64)
+    theirs = sampler.sample(x=z0.clone(), n_steps=steps)
+    assert (ours - z0).abs().mean() > 0.3
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+# ---- contract -------------------------------------------------------------------------------------------------------
+
+
+def test_trajectory_starts_at_z0_and_ends_at_the_result():
+    z0 = torch.randn(5, 2)
+    path = langevin_dynamics(standard_normal, z0, 6, 0.4, generator=torch.Generator().manual_seed(1), trajectory=True)
+    last = langevin_dynamics(standard_normal, z0, 6, 0.4, generator=torch.Generator().manual_seed(1))
+    assert path.shape == (7, 5, 2)
+    assert torch.equal(path[0], z0)
+    assert torch.equal(path[-1], last)
+
+
+def test_no_steps_give_z0_back():
+    z0 = torch.randn(5, 2)
+    assert torch.equal(langevin_dynamics(standard_normal, z0, 0, 0.4), z0)
+
+
+def test_the_generator_is_the_only_source_of_noise():
+    z0 = torch.zeros(5, 2)
+    state = torch.get_rng_state()
+    a = langevin_dynamics(standard_normal, z0, 3, 0.4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), state)
+    b = langevin_dynamics(standard_normal, z0, 3, 0.4, generator=torch.Generator().manual_seed(2))
+    assert not torch.equal(a, b)
+
+
+def test_it_works_under_no_grad_and_leaves_no_gradient_behind():
+    weight = torch.ones(2, requires_grad=True)
+    z0 = torch.randn(5, 2, requires_grad=True)
+    with torch.no_grad():
+        z = langevin_dynamics(lambda z: (z * weight).sum(-1), z0, 3, 0.4)
+    assert not z.requires_grad and weight.grad is None and z0.grad is None
+
+
+@pytest.mark.parametrize(
+    "z0, steps, step_size, message",
+    [
+        (torch.zeros(3), 1, 0.4, r"shape \(n, d\)"),
+        (torch.zeros(3, 2, dtype=torch.int64), 1, 0.4, "floating-point"),
+        (torch.zeros(3, 2), -1, 0.4, "whole number"),
+        (torch.zeros(3, 2), 1.5, 0.4, "whole number"),
+        (torch.zeros(3, 2), 1, 0.0, "positive"),
+        (torch.zeros(3, 2), 1, -0.4, "positive"),
+        (torch.zeros(3, 2), 1, math.nan, "positive"),
+    ],
+)
+def test_a_chain_that_cannot_be_run_is_refused(z0, steps, step_size, message):
+    with pytest.raises(ValueError, match=message):
+        langevin_dynamics(standard_normal, z0, steps, step_size)

@@ -1,0 +1,181 @@
+"""What nbval does not look at: the form of every page and of its stored outputs (anatomy in design.md).
+
+Cells are numbered from 0, as in nbval's reports.
+"""
+
+import json
+import re
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+
+PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PLACE = re.compile(r"/(?:work|tmp|root|home|Users|opt|mnt)/[\w.-]+|[A-Z]:\\\\\w+")
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
+WARNING = re.compile(r"\b\w*Warning\b:")
+MOST_LINES = 25
+
+pytestmark = pytest.mark.filterwarnings("error::nbformat.warnings.MissingIDFieldWarning")
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def page(path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def source(cell) -> str:
+    return "".join(cell["source"])
+
+
+def tags(cell) -> set:
+    return set(cell["metadata"].get("tags", []))
+
+
+def code(page, *, checked: bool = False) -> list[tuple[int, dict]]:
+    """Numbered code cells with a source; ``checked`` leaves out those that nbval never runs."""
+    cells = [(i, c) for i, c in enumerate(page["cells"]) if c["cell_type"] == "code" and source(c).strip()]
+    return [(i, c) for i, c in cells if not (checked and "nbval-skip" in tags(c))]
+
+
+def shown(cell) -> str:
+    """Everything that a reader sees as text below a cell."""
+    parts = []
+    for output in cell["outputs"]:
+        parts += output.get("text", [])
+        for kind, value in output.get("data", {}).items():
+            if kind.startswith("text/"):
+                parts += value
+    return "".join(parts)
+
+
+# ---- the book as a whole --------------------------------------------------------------------------------------------
+
+
+def toc_files(node) -> list[str]:
+    """Every ``file:`` of the table of contents, in reading order."""
+    if isinstance(node, dict):
+        own = [node[key] for key in ("root", "file") if key in node]
+        return own + [name for value in node.values() if isinstance(value, list) for name in toc_files(value)]
+    return [name for item in node for name in toc_files(item)]
+
+
+def test_there_are_pages():
+    assert PAGES
+
+
+@pytest.mark.parametrize("name", toc_files(TOC))
+def test_everything_in_the_table_of_contents_is_there(name):
+    # book/notebooks is a relative link to notebooks/: seen from the root it is the same file.
+    folder = ROOT if name.startswith("notebooks/") else ROOT / "book"
+    assert any((folder / f"{name}{ending}").is_file() for ending in (".md", ".ipynb"))
+
+
+@pytest.mark.parametrize("link", ["_config.yml", "_toc.yml", "notebooks"])
+def test_the_book_sees_settings_and_pages_through_relative_links(link):
+    place = ROOT / "book" / link
+    assert place.is_symlink() and not place.readlink().is_absolute() and place.resolve() == ROOT / link
+
+
+def test_every_page_is_in_the_table_of_contents(path):
+    assert f"notebooks/{path.stem}" in toc_files(TOC)
+
+
+# ---- form -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_is_a_valid_notebook(path, page):
+    nbformat.validate(page)
+    assert path.stat().st_size < 3_000_000, "smaller pictures?"
+
+
+def test_a_page_opens_with_its_title(page):
+    first = page["cells"][0]
+    assert first["cell_type"] == "markdown" and source(first).startswith("# ")
+
+
+def test_a_page_has_one_title_exercises_and_a_summary(page):
+    text = "\n".join(source(c) for c in page["cells"] if c["cell_type"] == "markdown")
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert len(re.findall(r"^# ", prose, flags=re.MULTILINE)) == 1
+    assert "exercise" in text.lower() and "summary" in text.lower()
+
+
+def test_cells_are_short(page):
+    long = {i: len(source(c).splitlines()) for i, c in code(page) if len(source(c).splitlines()) > MOST_LINES}
+    assert not long, f"cells longer than {MOST_LINES} lines (cell: lines); helpers belong in hebm_lib: {long}"
+
+
+def test_the_library_is_imported_without_path_tricks(page):
+    for number, cell in code(page):
+        assert "sys.path" not in source(cell), f"cell {number}"
+        assert "# NBVAL" not in source(cell), f"cell {number}: tags belong in the metadata, comments show in the book"
+
+
+def test_known_tags_only(page):
+    known = {"nbval-ignore-output", "nbval-skip", "skip-execution", "nbval-raises-exception", "raises-exception"}
+    known |= {"hide-input", "hide-output", "hide-cell", "remove-input", "remove-output", "remove-cell"}
+    known |= {"full-width", "margin", "scroll-output", "parameters"}
+    for number, cell in enumerate(page["cells"]):
+        assert tags(cell) <= known, f"cell {number}: a misspelt tag does nothing: {tags(cell) - known}"
+
+
+def test_a_cell_that_nbval_skips_is_not_executed_by_make_pages_either(page):
+    for number, cell in code(page):
+        assert ("nbval-skip" in tags(cell)) == ("skip-execution" in tags(cell)), f"cell {number}"
+
+
+# ---- stored outputs -------------------------------------------------------------------------------------------------
+
+
+def test_every_checked_cell_was_run_in_order(page):
+    """nbval compares nothing of a cell without an execution count."""
+    counts = [(i, c["execution_count"]) for i, c in code(page, checked=True)]
+    assert all(count is not None for _, count in counts), [i for i, count in counts if count is None]
+    numbers = [count for _, count in counts]
+    assert numbers == sorted(set(numbers)), "run the page from top to bottom: make pages"
+
+
+def test_no_errors_no_warnings_no_places_no_addresses(page):
+    for number, cell in code(page):
+        for output in cell["outputs"]:
+            if "raises-exception" not in tags(cell):
+                assert output["output_type"] != "error", f"cell {number}: {output.get('ename')}"
+            assert output.get("name") != "stderr", f"cell {number} wrote to stderr: {output.get('text')}"
+        for what in (PLACE, ADDRESS, WARNING):
+            found = what.search(shown(cell))
+            assert not found, f"cell {number} shows {found.group()}"
+        assert not PLACE.search(source(cell)), f"cell {number} names {PLACE.search(source(cell)).group()}"
+
+
+def test_figures_are_pngs(page):
+    """nbval compares SVG as text, which no two machines draw alike."""
+    for number, cell in code(page):
+        for output in cell["outputs"]:
+            assert "image/svg+xml" not in output.get("data", {}), f"cell {number}"
+
+
+def test_text_that_is_not_compared_is_followed_by_a_check(page):
+    """A cell whose output depends on the machine is followed by one that asserts what must hold."""
+    cells = code(page)
+    for place, (number, cell) in enumerate(cells):
+        widget = any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in cell["outputs"])
+        if "nbval-ignore-output" in tags(cell) and not widget and shown(cell).strip():
+            after = [source(c) for _, c in cells[place : place + 3]]
+            assert any(re.search(r"\bassert\b|\bcheck\w*\(", text) for text in after), f"cell {number}"
+
+
+def test_a_page_checks_something(page):
+    assert any(re.search(r"\bassert\b|\bcheck\w*\(", source(c)) for _, c in code(page, checked=True))
+
+
+def test_kernel_and_language_are_those_that_make_pages_writes(page):
+    assert page["metadata"]["kernelspec"]["name"] == "python3"
+    assert "version" not in page["metadata"].get("language_info", {})

@@ -1,0 +1,177 @@
+import math
+
+import pytest
+import torch
+from conftest import quadrature
+from torch.distributions import MultivariateNormal
+
+from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, langevin_dynamics
+
+LATENTS = LatentSpec((2, 3))
+
+
+def rough(prior, factor=3.0):
+    """The prior with larger weights where nothing holds them at norm 1, so that the energy matters."""
+    for name, p in prior.named_parameters():
+        p.data.mul_(factor if "weight" in name else 1)
+    return prior
+
+
+def generators(seed=5):
+    return torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+
+
+# ---- densities ------------------------------------------------------------------------------------------------------
+
+
+def test_log_prob_is_f_plus_the_standard_normal():
+    prior, z = rough(JointEBMPrior(LATENTS)).eval(), torch.randn(7, 5)
+    normal = MultivariateNormal(torch.zeros(5), torch.eye(5)).log_prob(z)
+    assert prior(z).shape == (7,)
+    torch.testing.assert_close(prior.log_prob_unnormalized(z), prior(z) + normal)
+
+
+def test_the_gaussian_prior_is_normalised_and_flat():
+    prior, z = GaussianPrior(LATENTS), torch.randn(7, 5)
+    assert torch.equal(prior(z), torch.zeros(7))
+    torch.testing.assert_close(
+        prior.log_prob_unnormalized(z), MultivariateNormal(torch.zeros(5), torch.eye(5)).log_prob(z)
+    )
+
+
+def test_one_energy_couples_the_levels():
+    """Eq. 3's point: f is on all levels together, so ∂f/∂z_1 depends on z_2."""
+    prior = rough(JointEBMPrior(LatentSpec((1, 1)))).eval()
+    z = torch.tensor([[0.3, -1.0], [0.3, 1.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(prior(z).sum(), z)
+    assert (gradient[0, 0] - gradient[1, 0]).abs() > 1e-3
+
+
+# ---- sampling -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spectral_norm", [True, False])
+@pytest.mark.parametrize("hidden", [(7,), (100, 100), (9, 5, 8), (50,) * 4])
+@pytest.mark.parametrize("steps", [0, 1, 2, 40])
+def test_sample_equals_the_reference_on_the_same_noise(hidden, steps, spectral_norm):
+    prior = rough(JointEBMPrior(LATENTS, hidden, spectral_norm).double())
+    prior.eval()
+    z0 = torch.randn(50, 5, dtype=torch.float64)
+    one, two = generators()
+    fast = prior.sample(50, steps, 0.4, z0=z0, generator=one, trajectory=True)
+    slow = langevin_dynamics(prior.log_prob_unnormalized, z0, steps, 0.4, generator=two, trajectory=True)
+    assert fast.shape == (steps + 1, 50, 5)
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+    if steps == 40:
+        free = langevin_dynamics(lambda z: -0.5 * z.square().sum(-1), z0, 40, 0.4, generator=generators()[0])
+        assert (fast[-1] - free).abs().max() > 1e-3, "the energy is too weak for this test to notice it"
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.2, 1.0])
+def test_every_slope_of_the_leaky_relu(slope):
+    prior = rough(JointEBMPrior(LATENTS, (9, 8), slope=slope).double().eval())
+    one, two = generators()
+    z0 = torch.randn(50, 5, dtype=torch.float64)
+    fast = prior.sample(50, 10, 0.4, z0=z0, generator=one)
+    slow = langevin_dynamics(prior.log_prob_unnormalized, z0, 10, 0.4, generator=two)
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+
+
+def test_starting_noise_and_chain_noise_come_from_the_generator():
+    prior = JointEBMPrior(LATENTS).eval()
+    one, two = generators()
+    state = torch.get_rng_state()
+    fast = prior.sample(50, 8, 0.4, generator=one)
+    assert torch.equal(torch.get_rng_state(), state)
+    z0 = torch.randn(50, 5, generator=two)
+    torch.testing.assert_close(fast, langevin_dynamics(prior.log_prob_unnormalized, z0, 8, 0.4, generator=two))
+
+
+def test_the_last_state_of_the_trajectory_is_the_sample():
+    prior = JointEBMPrior(LATENTS)
+    one, two = generators()
+    path = prior.sample(6, 5, 0.4, generator=one, trajectory=True)
+    assert torch.equal(path[-1], prior.sample(6, 5, 0.4, generator=two))
+
+
+def test_z0_is_not_written_into():
+    z0 = torch.randn(6, 5)
+    before = z0.clone()
+    JointEBMPrior(LATENTS).sample(6, 5, 0.4, z0=z0)
+    assert torch.equal(z0, before)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_sampling_changes_nothing_in_the_prior(training):
+    """Neither the power iteration's vectors, nor the mode, nor a gradient."""
+    prior = JointEBMPrior(LATENTS).train(training)
+    before = {name: tensor.clone() for name, tensor in prior.state_dict().items()}
+    z = prior.sample(6, 5, 0.4)
+    assert not z.requires_grad
+    assert all(torch.equal(before[name], tensor) for name, tensor in prior.state_dict().items())
+    assert all(module.training is training for module in prior.modules())
+    assert all(p.grad is None for p in prior.parameters())
+    prior.train()(z)  # the check above can fail: a call in training mode does move them
+    assert any(not torch.equal(before[name], tensor) for name, tensor in prior.state_dict().items())
+
+
+def test_samples_of_a_learned_energy_follow_the_exact_density():
+    """A 2-D joint energy with modes: means, covariance and E[f] of the chain against the quadrature."""
+    prior = JointEBMPrior(LatentSpec((1, 1)), (16,), spectral_norm=False).double().eval()
+    with torch.no_grad():  # f pulls towards the corners where both signs agree
+        first, last = prior.energy.layers
+        angles = torch.arange(16, dtype=torch.float64) * (math.pi / 8)
+        first.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
+        first.bias.fill_(-0.8)
+        last.weight.copy_((3 * (angles.cos() * angles.sin()))[None])
+    points, weight = quadrature(prior.log_prob_unnormalized)
+    z = prior.sample(8_000, 1000, 0.12)
+    exact = (points.T * weight) @ points
+    assert exact[0, 1] > 0.3, "the energy is meant to couple the levels"
+    torch.testing.assert_close(z.T @ z / len(z), exact, atol=0.06, rtol=0)
+    assert prior(z).mean().item() == pytest.approx((prior(points) * weight).sum().item(), abs=0.12)
+    noise = torch.randn(8_000, 2, dtype=torch.float64)
+    assert abs(prior(noise).mean() - (prior(points) * weight).sum()) > 0.5
+
+
+def test_gaussian_samples_are_exact_without_steps():
+    z = GaussianPrior(LATENTS).sample(100_000)
+    torch.testing.assert_close(z.T.cov(), torch.eye(5), atol=0.03, rtol=0)
+    assert GaussianPrior(LATENTS).sample(3, 4, 0.4, trajectory=True).shape == (5, 3, 5)
+    z0 = torch.randn(3, 5)
+    assert torch.equal(GaussianPrior(LATENTS).sample(3, z0=z0), z0)
+
+
+def test_samples_are_drawn_where_the_prior_is():
+    for prior in (GaussianPrior(LATENTS), JointEBMPrior(LATENTS)):
+        assert prior.double().sample(3, 0, 0.4).dtype == torch.float64
+        assert "place" not in prior.state_dict()
+
+
+@pytest.mark.parametrize("make", [GaussianPrior, JointEBMPrior])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"steps": -1}, "whole number"),
+        ({"steps": 2.5}, "whole number"),
+        ({"step_size": 0.0}, "positive"),
+        ({"z0": torch.zeros(4, 6)}, r"z0 must have shape \(4, 5\)"),
+        ({"z0": torch.zeros(3, 5)}, r"z0 must have shape \(4, 5\)"),
+        ({"z0": torch.zeros(4, 5, dtype=torch.int64)}, "floating-point"),
+    ],
+)
+def test_bad_arguments_are_refused(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(LATENTS).sample(4, **({"steps": 2, "step_size": 0.4} | arguments))
+
+
+@pytest.mark.parametrize("make", [GaussianPrior, JointEBMPrior])
+def test_a_latent_of_another_width_is_refused(make):
+    for method in (make(LATENTS), make(LATENTS).log_prob_unnormalized):
+        with pytest.raises(ValueError, match=r"\(n, 5\)"):
+            method(torch.zeros(4, 6))
+
+
+def test_a_prior_without_hidden_layers_is_the_gaussian_one():
+    with pytest.raises(ValueError, match="GaussianPrior"):
+        JointEBMPrior(LATENTS, hidden=())

@@ -1,0 +1,156 @@
+"""From a run to the book: what is published is whole, and says where it came from."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from conftest import tiny_experiment
+
+from hebm_lib import Trainer, build_model, checkpoint, load_dataset, publishing, results
+from hebm_lib.checkpoint import CheckpointError, load_model, pretrained_folder
+from hebm_lib.publishing import publish_run, thin
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = tiny_experiment(epochs=2)
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    torch.manual_seed(1)
+    Trainer(build_model(config.model), config, folder, progress=False).fit(load_dataset("digits", "train"))
+    return folder
+
+
+@pytest.fixture
+def book(monkeypatch, tmp_path):
+    """Published files go to this test's own folders; measuring takes no time."""
+    weights, numbers = tmp_path / "pretrained", tmp_path / "results"
+    weights.mkdir(), numbers.mkdir()
+    monkeypatch.setattr(checkpoint, "pretrained_folder", lambda: weights)
+    monkeypatch.setattr(publishing, "results_folder", lambda: numbers)
+    monkeypatch.setattr(publishing, "measure_model", lambda model, *rest: {"mse": 0.25, "training": model.training})
+    return weights / "tiny.safetensors", numbers / "tiny.json"
+
+
+def test_a_finished_run_is_published_with_its_provenance(run, book):
+    weights, numbers = book
+    assert publish_run(run) == numbers
+    result = json.loads(numbers.read_text())
+    assert result["name"] == "tiny" and result["metrics"] == {"mse": 0.25, "training": False}
+    assert result["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert result["config"] == json.loads((run / "config.json").read_text())
+    origin = result["provenance"]
+    assert origin["seed"] == 1 and origin["seconds"] > 0 and origin["versions"]["torch"] == torch.__version__
+    assert origin["device"] and origin["python"] and "commit" in origin
+    assert origin["data"]["train"] == load_dataset("digits", "train").digest()
+    assert origin["data"]["images"] == [1437, 360]
+    assert result["curves"]["step"] == [5, 10, 15, 20, 25, 28]
+    model = load_model(weights)
+    assert model.metadata["origin"]["seed"] == 1
+    assert sum(p.numel() for p in model.generator.parameters()) == result["parameters"]["generator"]
+
+
+def test_numbers_alone(run, book):
+    weights, numbers = book
+    publish_run(run, weights=False)
+    assert not weights.exists()
+    assert json.loads(numbers.read_text())["weights_sha256"] is None
+
+
+def test_provenance_names_no_place_of_this_machine(run, book):
+    publish_run(run)
+    text = book[1].read_text()
+    assert str(run.parent) not in text and "/home/" not in text and "/work/" not in text
+
+
+def test_an_unfinished_run_is_refused(tmp_path, run, book):
+    config = json.loads((run / "config.json").read_text())
+    config["training"]["epochs"] = 5
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "checkpoints").symlink_to(run / "checkpoints")
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="stands at epoch 2 of 5: .*resume"):
+        publish_run(copy)
+    assert not book[0].exists() and not book[1].exists()
+
+
+def test_what_is_no_run_is_refused(tmp_path, book):
+    with pytest.raises(CheckpointError, match="is not a run"):
+        publish_run(tmp_path)
+
+
+def test_weights_beyond_the_limit_are_refused_unless_numbers_alone(run, book, monkeypatch):
+    monkeypatch.setattr(publishing, "MAX_WEIGHTS", 1000)
+    with pytest.raises(ValueError, match="3 MB at most"):
+        publish_run(run)
+    assert not book[0].exists() and not book[1].exists()
+    publish_run(run, weights=False)
+
+
+@pytest.mark.parametrize("moment", ["measure_model", "replace_bytes", "write_atomically"])
+def test_an_interrupted_publish_leaves_whole_files(run, book, monkeypatch, moment):
+    """Before the first move both old files stay; between the two moves the checksum shows it."""
+    weights, numbers = book
+    publish_run(run)
+    weights.write_bytes(weights.read_bytes())
+    old_weights, old_numbers = b"the weights of an earlier run", '{"weights_sha256": "of the earlier run"}'
+    weights.write_bytes(old_weights), numbers.write_text(old_numbers)
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    owner = publishing if moment == "measure_model" else checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            publish_run(run)
+    assert numbers.read_text() == old_numbers
+    if moment == "write_atomically":
+        load_model(weights)
+        assert json.loads(numbers.read_text())["weights_sha256"] != hashlib.sha256(weights.read_bytes()).hexdigest()
+    else:
+        assert weights.read_bytes() == old_weights
+    assert sorted(p.name for folder in (weights.parent, numbers.parent) for p in folder.iterdir()) == [
+        "tiny.json",
+        "tiny.safetensors",
+    ]
+    publish_run(run)
+    assert json.loads(numbers.read_text())["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_curves_are_thinned_evenly_and_keep_both_ends():
+    history = [{"step": i, "sse": i / 3, "images_per_second": 1.0} for i in range(1, 1001)]
+    curves = thin(history, rows=10)
+    assert curves["step"] == [1, 112, 223, 334, 445, 556, 667, 778, 889, 1000]
+    assert curves["sse"][-1] == 333.3 and "images_per_second" not in curves
+    assert thin(history[:4], rows=10)["step"] == [1, 2, 3, 4]
+    assert thin([]) == {}
+
+
+# ---- what stands in the book ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", results.result_names())
+def test_published_numbers_belong_to_the_published_weights(name):
+    result = results.load_result(name)
+    assert result["name"] == name
+    if result.get("weights_sha256"):
+        content = (pretrained_folder() / f"{name}.safetensors").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == result["weights_sha256"]
+
+
+@pytest.mark.parametrize("name", results.result_names())
+def test_published_numbers_say_where_they_came_from(name):
+    origin = results.load_result(name)["provenance"]
+    assert origin.keys() >= {"commit", "device", "versions", "seed", "seconds", "data"}
+
+
+def test_published_weights_stay_small():
+    sizes = [path.stat().st_size for path in pretrained_folder().glob("*.safetensors")]
+    assert all(size <= 3_000_000 for size in sizes) and sum(sizes) <= 40_000_000
+
+
+def test_an_unknown_result_lists_what_there_is():
+    with pytest.raises(ValueError, match="no result is published for 'nothing'; there are"):
+        results.load_result("nothing")

@@ -1,0 +1,62 @@
+"""Pages that are generated from book/results stand as they would be generated now."""
+
+import math
+
+import pytest
+from conftest import ROOT
+
+from hebm_lib import results, scoreboard
+from hebm_lib.results import load_paper, mean_and_sd
+from hebm_lib.scoreboard import README_END, README_START, percent, table
+
+
+def test_the_scoreboard_page_is_up_to_date():
+    page = ROOT / "book" / "scoreboard.md"
+    assert page.is_file(), "run `make scoreboard`"
+    assert page.read_text() == scoreboard.scoreboard_page(), "run `make scoreboard`"
+
+
+def test_the_readme_table_is_up_to_date():
+    text = (ROOT / "README.md").read_text()
+    assert text.count(README_START) == text.count(README_END) == 1
+    block = text[text.index(README_START) : text.index(README_END) + len(README_END)]
+    assert block == scoreboard.readme_block(), "run `make scoreboard`"
+
+
+def test_the_papers_numbers_are_the_papers():
+    """Table 1 of the paper, typed in once more from the text."""
+    rows = load_paper()["table1_latent_classifier_accuracy_percent"]["mnist"]
+    assert sorted(rows.values()) == [[32.60, 58.32, 67.64], [35.69, 57.86, 52.08]]
+
+
+def test_our_row_is_made_from_the_stored_runs(monkeypatch):
+    def run(accuracies):
+        return {
+            "metrics": {"latent_accuracy": accuracies},
+            "provenance": {"seconds": 600, "device": "a pocket calculator"},
+            "config": {"training": {"epochs": 3}},
+        }
+
+    monkeypatch.setattr(scoreboard, "load_seeds", lambda name: [run([0.2, 0.4, 0.6]), run([0.3, 0.4, 0.8])])
+    ours = scoreboard.table1().splitlines()[-1]
+    assert ours.startswith("| this book, joint EBM | 25.0 ± 7.1 | 40.0 ± 0.0 | 70.0 ± 14.1 |")
+    assert "2 seeds, 3 epochs, 10 min each, a pocket calculator" in ours
+
+
+def test_mean_and_deviation():
+    runs = [{"metrics": {"mse": v, "kl": [v, 2 * v]}} for v in (1.0, 2.0, 3.0)]
+    assert mean_and_sd(runs, "mse") == (2, 1)
+    assert mean_and_sd(runs, "kl") == [(2, 1), (4, 2)]
+    assert math.isnan(mean_and_sd(runs[:1], "mse")[1])
+    assert (percent((0.676, 0.004)), percent((0.676, math.nan))) == ("67.6 ± 0.4", "67.6")
+
+
+def test_seeds_of_an_experiment_are_found_by_name(monkeypatch):
+    monkeypatch.setattr(results, "result_names", lambda: ["mnist", "mnist-012", "mnist@2", "mnist@3"])
+    monkeypatch.setattr(results, "load_result", lambda name: {"name": name})
+    assert [r["name"] for r in results.load_seeds("mnist")] == ["mnist", "mnist@2", "mnist@3"]
+
+
+@pytest.mark.parametrize("rows", [[], [["1", "2"]]])
+def test_markdown_table(rows):
+    assert table(["a", "b"], rows).splitlines() == ["| a | b |", "| --- | --- |", *["| 1 | 2 |" for _ in rows]]
