@@ -84,12 +84,12 @@ def digits_012(
         ModelConfig(
             latent_dims=dims,
             image_size=28,
-            generator=GeneratorConfig((2,), (16,), (entry,), (128, 128), 4, 32),
+            generator=GeneratorConfig((2,), (16,), (entry,), (128, 128), 4, 32, gain_range=0.12),
             inference=InferenceConfig((2,), (16,), (reads,), (128,)),
             prior=prior or PriorConfig((100, 100), lipschitz=10.0),
             sigma=0.4,
         ),
-        TrainingConfig(epochs=8, kl_warmup_epochs=2, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3)),
+        TrainingConfig(epochs=5, kl_warmup_epochs=2, optimiser=OptimiserConfig(3e-4, 1e-3, lr_decay=0.8)),
     )
 
 

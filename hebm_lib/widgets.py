@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Independent, Normal
@@ -25,16 +26,25 @@ from hebm_lib.exact import (
     grid_kl,
     grid_mean,
 )
+from hebm_lib.metrics.classifier import predict
 from hebm_lib.model import JointEBM
-from hebm_lib.plotting import ALPHA, DATA, PHI, REFERENCE
+from hebm_lib.plotting import ALPHA, BETA, DATA, PHI, REFERENCE, draw_images
 
 __all__ = [
+    "CLASS_COLORS",
+    "class_legend",
     "draw_bound",
+    "draw_plane",
     "draw_posterior",
     "draw_posteriors",
     "draw_signed",
+    "draw_transition",
     "draw_unit",
+    "draw_walks",
+    "explore_latent",
+    "plot_diagnostics",
     "plot_exact_training",
+    "read_plane",
 ]
 
 # ---- page 04: what a level changes ----------------------------------------------------------------------------------
@@ -158,4 +168,116 @@ def plot_exact_training(steps: Sequence[int], bounds: Sequence[ExactBound]) -> F
     left.legend(loc="lower right")
     right.plot(steps, gap, color=REFERENCE)
     right.set(xlabel="step", ylabel="nats per image", title=r"gap: mean KL($q_\phi$ ‖ posterior)", yscale="log")
+    return fig
+
+
+# ---- pages 07 and 08: walks, the plane of two units, diagnostics ----------------------------------------------------
+
+CLASS_COLORS = ("#E69F00", "#56B4E9", "#CC79A7")
+"""Orange, light blue and purple for the classes 0, 1 and 2; none of them is a network's colour."""
+
+
+@torch.no_grad()
+def draw_walks(models: dict, z: dict, values: dict, *, scale: float = 0.36) -> Figure:
+    """Fig. 6 for several models: a row of panels each, one panel per level; all dicts have the same keys.
+
+    Args:
+        models: models with one unit per level.
+        z: samples ``(rows, d)`` to start from.
+        values: per model the values of each level's walk, ``(L, columns)``.
+    """
+    levels, columns = values[next(iter(models))].shape
+    rows = len(z[next(iter(models))])
+    size = (levels * columns * scale + 0.3, len(models) * (rows * scale + 0.35))
+    fig, axes = plt.subplots(len(models), levels, figsize=size, squeeze=False)
+    for line, (name, model) in zip(axes, models.items(), strict=True):
+        for level, (ax, steps) in enumerate(zip(line, values[name], strict=True), start=1):
+            walks = model.latents.traverse(z[name], level, 0, steps).flatten(0, 1)
+            title = f"{name}: $z_{level}$ from {steps[0]:.1f} to {steps[-1]:.1f}"
+            draw_images(model.decode(walks), columns, ax=ax, title=title)
+    return fig
+
+
+@torch.no_grad()
+def read_plane(model, classifier, extent: float, points: int = 61) -> Tensor:
+    """Which class the generator draws at each place of the plane of two units: ``(points, points)``, z_2 along rows."""
+    axis = torch.linspace(-extent, extent, points)
+    z = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).flatten(0, 1)
+    images = torch.cat([model.decode(part) for part in z.split(500)])
+    return predict(classifier, images).view(points, points)
+
+
+def draw_plane(classes: Tensor, extent: float, *, ax: Axes, samples=None, at=None, title: str = "") -> Axes:
+    """The plane of z_1 and z_2 in the colours of the classes 0, 1, 2 (grey: another), prior samples as dots.
+
+    Args:
+        classes: what `read_plane` returns.
+        samples: ``(n, 2)``.
+        at: a place to mark, two numbers.
+    """
+    picture = torch.where(classes > 2, 3, classes)
+    palette = ListedColormap([*CLASS_COLORS, "#d9d9d9"])
+    box = (-extent, extent, -extent, extent)
+    ax.imshow(picture, origin="lower", extent=box, cmap=palette, vmin=-0.5, vmax=3.5, alpha=0.75)
+    if samples is not None:
+        ax.plot(samples[:, 0], samples[:, 1], ".", color="black", markersize=2)
+    if at is not None:
+        ax.plot(*at, "o", markersize=9, markerfacecolor="white", markeredgecolor="black", markeredgewidth=1.5)
+    ax.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="$z_1$", ylabel="$z_2$", title=title, aspect="equal")
+    ax.grid(False)
+    return ax
+
+
+def class_legend(fig: Figure) -> None:
+    """Name the colours of `draw_plane` below a figure."""
+    marks = [
+        plt.Line2D([], [], marker="s", linestyle="", color=color, markersize=8, label=label)
+        for color, label in zip((*CLASS_COLORS, "#d9d9d9"), ("reads 0", "reads 1", "reads 2", "another"), strict=True)
+    ]
+    fig.legend(handles=marks, loc="outside lower center", ncols=4)
+
+
+@torch.no_grad()
+def explore_latent(model, classes: Tensor, extent: float, z: Sequence[float], *, samples=None) -> Figure:
+    """The explorer: where a code of two units stands on the plane of `read_plane`, and what the generator draws there."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.2, 3.1))
+    draw_plane(classes, extent, ax=left, samples=samples, at=z)
+    draw_images(model.decode(torch.tensor([list(z)])), 1, ax=right, title=f"$g_\\beta({z[0]:.1f},\\ {z[1]:.1f})$")
+    return fig
+
+
+def draw_transition(latents, trajectory: Tensor, labels: Tensor, steps: Sequence[int]) -> Figure:
+    """Fig. 7: chains ``(K + 1, n, d)`` with two units per level, a row per level (top first), a column per step."""
+    fig, axes = plt.subplots(
+        latents.levels, len(steps), figsize=(2.1 * len(steps), 2.1 * latents.levels + 0.4), squeeze=False
+    )
+    for level, row in zip(range(latents.levels, 0, -1), axes, strict=True):
+        codes = trajectory[..., latents.columns(level)]
+        bound = 1.05 * float(codes[list(steps)].abs().max())
+        for ax, step in zip(row, steps, strict=True):
+            for c, color in enumerate(CLASS_COLORS):
+                ax.plot(*codes[step][labels == c].T, ".", color=color, markersize=2.5)
+            ax.set(xlim=(-bound, bound), ylim=(-bound, bound), aspect="equal")
+            ax.set_title(f"step {step}" if row is axes[0] else "")
+            ax.label_outer()
+        row[0].set_ylabel(f"$z_{level}$")
+    class_legend(fig)
+    return fig
+
+
+def plot_diagnostics(curves: dict[str, list]) -> Figure:
+    """What to watch in a long run: both sides of f, their difference, and the gradient norms of both updates."""
+    steps = curves["step"]
+    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.7))
+    left.plot(steps, curves["f_posterior"], color=PHI, label="on posterior codes")
+    left.plot(steps, curves["f_prior"], color=ALPHA, label="on prior samples")
+    left.set(xlabel="step", title="mean f")
+    left.legend()
+    middle.axhline(0, color=REFERENCE, linewidth=1)
+    middle.plot(steps, curves["f_difference"], color=ALPHA)
+    middle.set(xlabel="step", title="f posterior − f prior")
+    right.plot(steps, curves["grad_norm_beta_phi"], color=BETA, label=r"$\beta, \phi$")
+    right.plot(steps, curves["grad_norm_alpha"], color=ALPHA, label=r"$\alpha$")
+    right.set(xlabel="step", title="gradient norm", yscale="log")
+    right.legend()
     return fig

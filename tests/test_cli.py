@@ -139,7 +139,8 @@ def test_a_wrong_request_ends_with_code_2_and_one_line(here, capsys, arguments, 
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["trian"], ["list", "more"], ["train", "digits", "--training.epochz", "1"], ["train", "digits", "9"]]
+    "arguments",
+    [[], ["trian"], ["list", "more"], ["train", "digits", "--training.epochz", "1"], ["train", "digits", "9"]],
 )
 def test_a_wrong_command_or_option_ends_with_code_2(here, capsys, arguments):
     with pytest.raises(SystemExit) as stop:

@@ -66,7 +66,9 @@ LADDERS = {
 }
 
 
-@pytest.mark.parametrize("join, entry, size, channels", [*itertools.product(["add", "concat"], ENTRIES, [8, 12], [1, 3])])
+@pytest.mark.parametrize(
+    "join, entry, size, channels", [*itertools.product(["add", "concat"], ENTRIES, [8, 12], [1, 3])]
+)
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_generator_shapes(ladder, join, entry, size, channels):
     dims, factors, widths, base = LADDERS[ladder]

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PLACE = re.compile(r"/(?:work|tmp|root|home|Users|opt|mnt)/[\w.-]+|[A-Z]:\\\\\w+")
+PLACE = re.compile(r"/(?:work|tmp|root|home|Users|opt|mnt)/[\w.-]+|[A-Z]:\\\w+")
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 WARNING = re.compile(r"\b\w*Warning\b:")
 MOST_LINES = 25

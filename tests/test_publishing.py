@@ -40,7 +40,8 @@ def test_a_finished_run_is_published_with_its_provenance(run, book):
     assert result["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert result["config"] == json.loads((run / "config.json").read_text())
     origin = result["provenance"]
-    assert origin["seed"] == 1 and origin["seconds"] > 0 and origin["versions"]["torch"] == torch.__version__
+    assert origin["seed"] == 1 and origin["seconds"] > 0
+    assert torch.__version__.startswith(origin["versions"]["torch"])
     assert origin["device"] and origin["python"] and "commit" in origin
     assert origin["data"]["train"] == load_dataset("digits", "train").digest()
     assert origin["data"]["images"] == [1437, 360]
@@ -93,7 +94,6 @@ def test_an_interrupted_publish_leaves_whole_files(run, book, monkeypatch, momen
     """Before the first move both old files stay; between the two moves the checksum shows it."""
     weights, numbers = book
     publish_run(run)
-    weights.write_bytes(weights.read_bytes())
     old_weights, old_numbers = b"the weights of an earlier run", '{"weights_sha256": "of the earlier run"}'
     weights.write_bytes(old_weights), numbers.write_text(old_numbers)
 

@@ -83,7 +83,16 @@ def fit_classifier(
 
 @torch.no_grad()
 def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
-    """The class of each image: ``(n, C, S, S) -> (n,)``."""
+    """The class of each image: ``(n, C, S, S) -> (n,)``. Images smaller than the classifier's get a border of black.
+
+    Raises:
+        ValueError: for images larger than the classifier reads.
+    """
+    border = getattr(classifier, "size", images.shape[-1]) - images.shape[-1]
+    if border < 0:
+        raise ValueError(f"the classifier reads images of side {classifier.size}, got {tuple(images.shape)}")
+    before, after = border // 2, border - border // 2
+    images = F.pad(images, (before, after, before, after), value=-1.0)
     return torch.cat([classifier(part).argmax(1) for part in images.split(batch)])
 
 
