@@ -37,6 +37,8 @@ __all__ = [
     "pretrained_names",
     "read_config",
     "read_weights",
+    "replace_bytes",
+    "replacing",
     "save_model",
     "write_atomically",
 ]
@@ -50,18 +52,18 @@ class CheckpointError(ValueError):
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, never a part."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
     """The same for a binary file."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path):
+def replacing(path: Path):
     """A temporary path beside ``path`` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -93,7 +95,7 @@ def save_model(model: nn.Module, config: ModelConfig, path: Path, *, half: bool 
         small = name.startswith("prior.") or not tensor.is_floating_point()
         tensors[name] = tensor.detach().cpu().to(tensor.dtype if small or not half else torch.float16).contiguous()
     header = {"format": FORMAT, "config": json.dumps(to_dict(config)), "metadata": json.dumps(metadata)}
-    with _replacing(Path(path)) as temporary:
+    with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)
 
 

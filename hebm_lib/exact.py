@@ -163,10 +163,11 @@ def exact_bound(model: JointEBM, x: Tensor, grid: Grid2D) -> ExactBound:
     x = x.double()
     log_q = gaussian_on_grid(model.encode(x), grid)
     log_joint = exact_log_likelihood(model, x, grid) + exact_log_prior(model.prior, grid)
+    log_evidence = torch.logsumexp(log_joint, 1) + math.log(grid.cell)
     return ExactBound(
-        log_evidence=exact_log_evidence(model, x, grid),
+        log_evidence=log_evidence,
         elbo=grid_mean(log_q, log_joint - log_q, grid),
-        gap=grid_kl(log_q, exact_log_posterior(model, x, grid), grid),
+        gap=grid_kl(log_q, log_joint - log_evidence[:, None], grid),
     )
 
 

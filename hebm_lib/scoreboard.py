@@ -1,6 +1,9 @@
 """The scoreboard page and the README's table, generated from ``book/results`` (paper beside ours)."""
 
-from hebm_lib.checkpoint import write_atomically
+import torch
+
+from hebm_lib.checkpoint import load_pretrained, pretrained_names, write_atomically
+from hebm_lib.plotting import plot_redraws, use_style
 from hebm_lib.results import ROOT, load_paper, load_seeds, mean_and_sd, result_names
 
 __all__ = ["README_END", "README_START", "readme_block", "scoreboard_page", "write_scoreboard"]
@@ -145,9 +148,25 @@ def readme_block() -> str:
     return f"{README_START}\n{table1()}\n\n{figure5()}\n\n{figure6()}\n{README_END}"
 
 
+def draw_cover() -> None:
+    """The book's first picture, ``book/images/hierarchy.png``: the published MNIST model, one level redrawn at a time."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        use_style()
+        model = load_pretrained("mnist")
+        generator = torch.Generator().manual_seed(3)
+        z, donors = (model.prior.sample(n, 60, 0.4, generator=generator) for n in (6, 8))
+        figure = plot_redraws(model, z, donors)
+        figure.savefig(ROOT / "book" / "images" / "hierarchy.png")
+        matplotlib.pyplot.close(figure)
+
+
 def write_scoreboard() -> None:
-    """Write ``book/scoreboard.md`` and the README's block."""
+    """Write ``book/scoreboard.md``, the README's block and, where MNIST is published, the book's first picture."""
     write_atomically(ROOT / "book" / "scoreboard.md", scoreboard_page())
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(README_START)
     write_atomically(ROOT / "README.md", before + readme_block() + rest.split(README_END)[1])
+    if "mnist" in pretrained_names():
+        draw_cover()

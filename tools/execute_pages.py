@@ -4,8 +4,8 @@
     python tools/execute_pages.py 03-joint-ebm-prior     one page (with or without .ipynb)
 
 A page is written only after all of its cells ran. Cells tagged ``skip-execution`` keep the outputs that they have.
-Widget state is stored. What would change from run to run without meaning anything is normalised: timestamps,
-kernel and language versions, widget ids. The exit status is 1 if any page failed.
+Each page gets the cell that installs the library on Colab. Widget state is stored. What would change from run to run
+without meaning anything is normalised: timestamps, kernel and language versions, widget ids. The exit status is 1 if any page failed.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -32,6 +33,14 @@ LANGUAGE = {
 }
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+COLAB = """# On Colab, install the book's library first (elsewhere this cell does nothing).
+import sys
+
+if "google.colab" in sys.modules:
+    !git clone -q --depth 1 {url} hebm-book && cd hebm-book && pip install -q -r requirements.txt
+    sys.path.insert(0, "hebm-book")"""
 
 
 class PageError(Exception):
@@ -129,9 +138,19 @@ def number_widgets(page):
     return nbformat.reads(text, as_version=4)
 
 
+def place_colab_cell(page) -> None:
+    """Put the install cell for Colab below the title, with the repository's address from _config.yml."""
+    config = yaml.safe_load((NOTEBOOKS.parent / "_config.yml").read_text())
+    source = COLAB.format(url=config["repository"]["url"])
+    page.cells = [cell for cell in page.cells if cell.get("id") != "colab"]
+    cell = nbformat.v4.new_code_cell(source, id="colab", metadata={"tags": ["remove-cell"]})
+    page.cells.insert(1, cell)
+
+
 def run_page(path: Path, timeout: int) -> None:
     page = nbformat.read(path, as_version=4)
     page.metadata.pop("widgets", None)
+    place_colab_cell(page)
     execute(page, timeout)
     check(page)
     page = normalise(page)

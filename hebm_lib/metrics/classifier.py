@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hebm_lib.checkpoint import CheckpointError, pretrained_folder
+from hebm_lib.checkpoint import CheckpointError, pretrained_folder, replacing
 from hebm_lib.data import ImageDataset
 
 __all__ = ["DigitClassifier", "accuracy", "fit_classifier", "load_classifier", "predict", "save_classifier"]
@@ -107,7 +107,8 @@ def save_classifier(model: DigitClassifier, path: Path, **metadata) -> None:
     """Write the weights (float16: its answers on MNIST's test set stay the same) with what it needs to be built."""
     shape = {"classes": model.classes, "size": model.size, "channels": model.channels}
     header = {"format": "hebm-classifier-1", "shape": json.dumps(shape), "metadata": json.dumps(metadata)}
-    save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, path, metadata=header)
+    with replacing(Path(path)) as temporary:
+        save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, temporary, metadata=header)
 
 
 def load_classifier(name: str = "mnist-classifier") -> DigitClassifier:
