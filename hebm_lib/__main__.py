@@ -99,7 +99,7 @@ def evaluate(run_dir: Path) -> None:
     metrics = evaluate_run(checkpoint.load_run(run_dir), config, history, run_dir)
     print(metrics_table(metrics, config))
     print(f"figures and tables are in {run_dir}: look at hierarchy_level_1.png (bottom) and the levels above it first;")
-    print("then `make lab` and notebooks/07-training-from-scratch.ipynb for what they mean.")
+    print("then `make lab` opens the pages that say what they mean.")
 
 
 def publish(run_dir: Path, weights: bool) -> None:

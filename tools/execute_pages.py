@@ -5,7 +5,8 @@
 
 A page is written only after all of its cells ran. Cells tagged ``skip-execution`` keep the outputs that they have.
 Each page gets the cell that installs the library on Colab. Widget state is stored. What would change from run to run
-without meaning anything is normalised: timestamps, kernel and language versions, widget ids. The exit status is 1 if any page failed.
+without meaning anything is normalised: timestamps, kernel and language versions,
+widget ids. The exit status is 1 if any page failed.
 """
 
 import argparse
