@@ -143,10 +143,9 @@ def place_colab_cell(page) -> None:
     """Put the install cell for Colab below the title, with the repository's address from _config.yml."""
     config = yaml.safe_load((NOTEBOOKS.parent / "_config.yml").read_text())
     source = COLAB.format(url=config["repository"]["url"])
-    page.cells = [cell for cell in page.cells if "colab" not in cell.metadata.get("tags", [])]
-    page.cells.insert(1, nbformat.v4.new_code_cell(source, metadata={"tags": ["colab", "remove-cell"]}))
-    if page.nbformat_minor < 5:  # the format before cells had ids
-        del page.cells[1]["id"]
+    page.cells = [cell for cell in page.cells if cell.get("id") != "colab"]
+    cell = nbformat.v4.new_code_cell(source, id="colab", metadata={"tags": ["remove-cell"]})
+    page.cells.insert(1, cell)
 
 
 def run_page(path: Path, timeout: int) -> None:
