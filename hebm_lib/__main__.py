@@ -16,7 +16,6 @@ from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import available_datasets, fetch, load_split
 from hebm_lib.evaluation import evaluate_run, metrics_table
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
-from hebm_lib.metrics.classifier import accuracy, fit_classifier, save_classifier
 from hebm_lib.model import build_model
 from hebm_lib.results import result_names
 from hebm_lib.training import DivergenceError, Trainer
@@ -44,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("run", type=Path, help="a run's folder, or a name under runs/")
     command.add_argument("--numbers-only", action="store_true", help="keep the weights to yourself (further seeds)")
     commands.add_parser("fetch", help="download a data set").add_argument("name")
-    commands.add_parser("classifier", help="train and publish the digit classifier that the class-change rates use")
+    commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
     commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
     return parser
 
@@ -102,22 +101,15 @@ def evaluate(run_dir: Path) -> None:
     print("then `make lab` opens the pages that say what they mean.")
 
 
+def publish_classifiers() -> None:
+    publishing.publish_classifiers()
+    scoreboard.write_scoreboard()
+
+
 def publish(run_dir: Path, weights: bool) -> None:
     path = publishing.publish_run(run_dir, weights=weights)
     scoreboard.write_scoreboard()
     print(f"published {path.stem}; the scoreboard is written again")
-
-
-def classifier() -> None:
-    from hebm_lib.config import DataConfig
-
-    config = DataConfig("mnist", size=32)
-    model = fit_classifier(load_split(config, "train"))
-    share = accuracy(model, load_split(config, "test"))
-    save_classifier(
-        model, checkpoint.pretrained_folder() / "mnist-classifier.safetensors", test_accuracy=round(share, 4)
-    )
-    print(f"digit classifier: {share:.2%} of MNIST's test images")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         "evaluate": lambda: evaluate(run),
         "publish": lambda: publish(run, not options.numbers_only),
         "fetch": lambda: fetch(options.name),
-        "classifier": classifier,
+        "classifiers": publish_classifiers,
         "scoreboard": scoreboard.write_scoreboard,
     }
     try:

@@ -20,6 +20,9 @@ __all__ = ["draw_figures", "evaluate_run", "measure_model", "metrics_table"]
 PRIOR_SAMPLES = 500
 """Prior samples behind every share and rate (Fig. 5 and 6)."""
 
+READERS = {"": "mnist-classifier", "plain_": "mnist-classifier-plain"}
+"""Who says which digit a generated image shows: the book's classifier, and for comparison one trained on crisp digits only."""
+
 
 def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: ImageDataset) -> dict:
     """Every number that the book reports of one model, as plain JSON types; per-level values are lists, z_1 first.
@@ -33,21 +36,36 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     generator = torch.Generator(device=model.device).manual_seed(seed + 1)
     z, donors = (model.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))
     if config.data.name == "mnist":
-        classifier = load_classifier().to(model.device)
-        metrics["class_change"] = class_change(model, classifier, z, donors)
         metrics |= style_variation(model, z[:60], donors[:20])
+        walks = None
         if model.latents.dims == (1,) * model.latents.levels:
             codes = encode_dataset(model, train)
-            classes = config.data.classes or tuple(range(10))
-            reports, walked = [], []
-            for level in range(1, model.latents.levels + 1):
-                values = traversal_range(codes[:, level - 1])
-                walked.append([round(v, 4) for v in values.tolist()])
-                reports.append(traverse_report(model, classifier, z, level, 0, values, classes))
-            metrics["traversal_stay"] = [r.stay for r in reports]
-            metrics["traversal_values"] = walked
-            metrics["traversal_visit"] = [r.visit for r in reports]
+            walks = [traversal_range(codes[:, column]) for column in range(model.latents.levels)]
+            metrics["traversal_values"] = [[round(v, 4) for v in values.tolist()] for values in walks]
+        classes = config.data.classes or tuple(range(10))
+        for prefix, name in READERS.items():
+            read = class_measures(model, load_classifier(name).to(model.device), z, donors, walks, classes)
+            metrics |= {prefix + key: value for key, value in read.items()}
     return json.loads(json.dumps(metrics))
+
+
+def class_measures(model, classifier, z, donors, walks, classes) -> dict:
+    """What one classifier reads in redrawn levels (Fig. 5) and, where ``walks`` are given, in traversals (Fig. 6).
+
+    Args:
+        z, donors: two sets of prior samples ``(n, d)``.
+        walks: the values of each level's traversal, for a model with one unit per level; or None.
+        classes: the classes that the model was trained on.
+    """
+    read = {"class_change": class_change(model, classifier, z, donors)}
+    if walks is not None:
+        reports = [
+            traverse_report(model, classifier, z, level, 0, values, classes)
+            for level, values in enumerate(walks, start=1)
+        ]
+        read["traversal_stay"] = [r.stay for r in reports]
+        read["traversal_visit"] = [r.visit for r in reports]
+    return read
 
 
 def metrics_table(metrics: dict, config: ExperimentConfig) -> str:

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import tempfile
+import time
 from pathlib import Path
 
 from hebm_lib import checkpoint
-from hebm_lib.config import to_dict
+from hebm_lib.config import DataConfig, to_dict
 from hebm_lib.data import load_split
-from hebm_lib.evaluation import measure_model
+from hebm_lib.evaluation import READERS, measure_model
+from hebm_lib.metrics.classifier import fit_classifier, load_classifier, reading_accuracy, save_classifier
 from hebm_lib.results import provenance, results_folder
 
-__all__ = ["publish_run", "thin"]
+__all__ = ["publish_classifiers", "publish_run", "thin"]
 
 MAX_WEIGHTS = 3_000_000
 """Bytes of one published file of weights."""
@@ -78,6 +80,27 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
         if weights:
             checkpoint.replace_bytes(target, content)
     path = results_folder() / f"{config.name}.json"
+    checkpoint.write_atomically(path, json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def publish_classifiers() -> Path:
+    """Train both digit classifiers on MNIST and publish them with what they read on real, fainter and softer digits."""
+    config = DataConfig("mnist", size=32)
+    train, test = load_split(config, "train"), load_split(config, "test")
+    read, clock = {}, time.perf_counter()
+    for name in READERS.values():
+        path = checkpoint.pretrained_folder() / f"{name}.safetensors"
+        save_classifier(fit_classifier(train, worn=not name.endswith("-plain")), path)
+        read[name] = {k: round(share, 4) for k, share in reading_accuracy(load_classifier(name), test).items()}
+    data = {"train": train.digest(), "test": test.digest(), "images": [len(train), len(test)]}
+    result = {
+        "name": "classifiers",
+        "description": "accuracy of the two digit classifiers on MNIST's test images, as they are and worn",
+        "accuracy": read,
+        "provenance": {**provenance(), "seed": 1, "seconds": round(time.perf_counter() - clock, 1), "data": data},
+    }
+    path = results_folder() / "classifiers.json"
     checkpoint.write_atomically(path, json.dumps(result, indent=1) + "\n")
     return path
 

@@ -11,6 +11,7 @@ import torch
 
 __all__ = [
     "ROOT",
+    "load_classifier_accuracy",
     "load_paper",
     "load_result",
     "load_seeds",
@@ -35,10 +36,17 @@ def results_folder() -> Path:
 
 
 def result_names() -> list[str]:
-    """Names of all published results."""
+    """Names of all published runs."""
     return sorted(
-        p.stem for p in results_folder().glob("*.json") if p.stem != "paper" and not p.stem.startswith("bench-")
+        p.stem
+        for p in results_folder().glob("*.json")
+        if p.stem not in ("paper", "classifiers") and not p.stem.startswith("bench-")
     )
+
+
+def load_classifier_accuracy() -> dict[str, dict[str, float]]:
+    """What the two digit classifiers read on MNIST's test images, as they are and worn: per classifier, per kind."""
+    return json.loads((results_folder() / "classifiers.json").read_text())["accuracy"]
 
 
 def load_result(name: str) -> dict:

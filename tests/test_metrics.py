@@ -10,9 +10,17 @@ from torch.distributions import Independent, Normal
 from hebm_lib import GaussianPrior, LatentSpec, build_model, load_dataset
 from hebm_lib.checkpoint import CheckpointError
 from hebm_lib.data import ImageDataset
+from hebm_lib.evaluation import class_measures
 from hebm_lib.metrics import classifier as classifiers
 from hebm_lib.metrics.bound import measure_bound
-from hebm_lib.metrics.classifier import DigitClassifier, accuracy, fit_classifier, load_classifier, predict
+from hebm_lib.metrics.classifier import (
+    DigitClassifier,
+    accuracy,
+    fit_classifier,
+    load_classifier,
+    predict,
+    reading_accuracy,
+)
 from hebm_lib.metrics.hierarchy import (
     class_change,
     slant,
@@ -23,6 +31,7 @@ from hebm_lib.metrics.hierarchy import (
     traverse_report,
 )
 from hebm_lib.metrics.latent_classifier import encode_dataset, fit_latent_classifier, latent_accuracy
+from hebm_lib.results import load_classifier_accuracy
 
 # ---- stroke width and slant -----------------------------------------------------------------------------------------
 
@@ -280,7 +289,7 @@ def test_measure_bound_with_a_gaussian_prior(digits):
 
 def test_the_classifier_learns_digits():
     train, test = (load_dataset("digits", split, size=12) for split in ("train", "test"))
-    classifier = fit_classifier(train, epochs=12, rate=3e-3, progress=False)
+    classifier = fit_classifier(train, epochs=12, rate=3e-3, progress=False, worn=False)
     assert not classifier.training
     share = accuracy(classifier, test)
     assert share > 0.85
@@ -317,3 +326,53 @@ def test_the_published_classifier_is_a_good_measuring_tool():
     except CheckpointError as error:
         pytest.skip(str(error))
     assert accuracy(classifier, load_dataset("mnist", "test", size=32)) >= 0.99
+
+
+def test_fainter_and_softer_images():
+    x = torch.full((1, 1, 5, 5), -1.0)
+    x[0, 0, 2, 2] = 1.0
+    assert torch.equal(classifiers.fainter(x, 1.0), x)
+    assert classifiers.fainter(x, 0.25)[0, 0, 2, 2] == -0.5 and classifiers.fainter(x, 0.25)[0, 0, 0, 0] == -1
+    soft = classifiers.softer(x)
+    torch.testing.assert_close(soft[0, 0, 1:4, 1:4], torch.full((3, 3), 2 / 9 - 1))
+    assert (soft + 1).sum().item() == pytest.approx((x + 1).sum().item()), "the ink is spread, not lost"
+    torch.testing.assert_close(classifiers.softer(torch.full((1, 1, 3, 3), -1.0)), torch.full((1, 1, 3, 3), -1.0))
+
+
+def test_worn_images_keep_black_black_and_lose_ink():
+    x = torch.where(torch.rand(64, 1, 12, 12) < 0.3, 1.0, -1.0)
+    worn = classifiers.fainter_and_softer(x)
+    share = (worn + 1).sum((1, 2, 3)) / (x + 1).sum((1, 2, 3))
+    assert worn.min() >= -1 and share.min() > 0.15 and share.max() < 1.001, "blurring lets a little ink off the border"
+    assert share.max() > 0.8 and share.min() < 0.35
+    crisp = [len(image.unique()) == 2 for image in worn]
+    assert 16 < sum(crisp) < 48, "half of them are blurred"
+
+
+def test_the_published_classifiers_read_mnist_and_only_one_reads_faint_digits():
+    require_data("mnist")
+    test = load_dataset("mnist", "test", size=32)
+    few = test.subset(slice(0, 2000))
+    stored = load_classifier_accuracy()
+    for name, shares in stored.items():
+        found = reading_accuracy(load_classifier(name), few)
+        assert shares["as they are"] >= 0.99
+        for kind, share in found.items():
+            assert share == pytest.approx(shares[kind], abs=0.03), f"{name}, {kind}"
+    assert min(stored["mnist-classifier"].values()) > 0.97
+    assert stored["mnist-classifier-plain"]["a third of the ink"] < 0.7
+
+
+def test_class_measures_are_those_of_the_two_figures():
+    model, reader = FakeModel(), BySign(1)
+    z, donors = torch.randn(2, 200, 3)
+    walks = [torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([-2.0, 0.0, 2.0])]
+    read = class_measures(model, reader, z, donors, walks, (0, 1, 2))
+    assert read["class_change"] == class_change(model, reader, z, donors)
+    for level, values in enumerate(walks, start=1):
+        report = traverse_report(model, reader, z, level, 0, values, (0, 1, 2))
+        assert (read["traversal_stay"][level - 1], read["traversal_visit"][level - 1]) == (report.stay, report.visit)
+    assert (read["traversal_stay"], read["traversal_visit"]) == ([1.0, 0.0], [0.0, 1.0]), (
+        "z_2's first unit is the class"
+    )
+    assert set(class_measures(model, reader, z, donors, None, (0, 1, 2))) == {"class_change"}
