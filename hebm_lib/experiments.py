@@ -104,7 +104,8 @@ def mnist() -> ExperimentConfig:
             image_size=28,
             generator=GeneratorConfig((2, 4), (16, 32), ("gain", "map"), (256, 256), 4, 64),
             inference=InferenceConfig((2, 4), (16, 32), ("salient", "map"), (256,)),
-            prior=PriorConfig((100, 100), lipschitz=10.0),
+            # Steeper, and the energy can draw z_1's codes into one narrow place before the generator has learned to use them.
+            prior=PriorConfig((100, 100), lipschitz=3.0),
             sigma=0.4,
         ),
         TrainingConfig(epochs=10, kl_warmup_epochs=1, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3)),
