@@ -146,8 +146,12 @@ def _double(module):
 
 def jacobians(model, z: Tensor) -> Tensor:
     """``∂g(z)/∂z``: how each pixel answers to each unit, ``(n, d) -> (n, d, C, H, W)``, detached."""
-    one = torch.func.jacfwd(lambda code: model.decode(code[None])[0])
-    return torch.stack([one(code).movedim(-1, 0) for code in z]).detach()
+    columns = []
+    for unit in range(z.shape[1]):
+        direction = torch.zeros_like(z)
+        direction[:, unit] = 1
+        columns.append(torch.autograd.functional.jvp(model.decode, z, direction)[1].detach())
+    return torch.stack(columns, dim=1)
 
 
 def roughness(pictures: Tensor) -> Tensor:
@@ -171,7 +175,9 @@ def near_ink(before: Tensor, after: Tensor, threshold: float = -0.5) -> Tensor:
     return (change * ink).flatten(1).sum(1) / change.flatten(1).sum(1)
 
 
-def draw_signed(rows: dict[str, Sequence[Tensor]], titles: Sequence[str] | None = None, *, scale: float = 1.5) -> Figure:
+def draw_signed(
+    rows: dict[str, Sequence[Tensor]], titles: Sequence[str] | None = None, *, scale: float = 1.5
+) -> Figure:
     """Signed pictures ``(H, W)``, a row per key; red is up, blue is down, white is nothing.
 
     Each picture has its own range, so that patterns can be compared where sizes differ by orders of magnitude.
@@ -186,10 +192,11 @@ def draw_signed(rows: dict[str, Sequence[Tensor]], titles: Sequence[str] | None 
     size = (columns * scale + 0.4, len(rows) * scale + 0.35)
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for row, (name, pictures) in zip(axes, rows.items(), strict=True):
-        for ax, picture, title in zip(row, pictures, titles, strict=True):
+        for ax, picture in zip(row, pictures, strict=True):
             _signed(ax, picture, float(picture.abs().max()) or 1.0)
-            ax.set_title(title if row is axes[0] else "")
         row[0].set_ylabel(name)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
     return fig
 
 
@@ -221,12 +228,12 @@ def draw_units(model, z: Tensor, moves: Sequence[tuple[int, int, float]], *, sca
 
 
 def _grey(ax: Axes, picture: Tensor) -> None:
-    ax.imshow(picture.detach().cpu(), vmin=-1, vmax=1)
+    ax.imshow(picture.detach().cpu().numpy(), vmin=-1, vmax=1)
     _bare(ax)
 
 
 def _signed(ax: Axes, picture: Tensor, bound: float) -> None:
-    ax.imshow(picture.detach().cpu(), cmap="RdBu_r", vmin=-bound, vmax=bound)
+    ax.imshow(picture.detach().cpu().numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound)
     _bare(ax)
 
 

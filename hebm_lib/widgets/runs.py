@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hebm_lib.metrics.classifier import predict
-from hebm_lib.plotting import ALPHA, BETA, PHI, REFERENCE, draw_images, image_grid
+from hebm_lib.plotting import ALPHA, BETA, REFERENCE, draw_images, image_grid
 
 __all__ = [
     "CLASS_COLORS",
@@ -121,13 +121,13 @@ def draw_plane(classes: Tensor, box: Box, *, ax: Axes, samples=None, at=None, ti
         samples: ``(n, 2)``.
         at: a place to mark, two numbers.
     """
-    picture, palette = classes.clamp(max=3), ListedColormap([*CLASS_COLORS, OTHER])
+    picture, palette = classes.clamp(max=3).cpu().numpy(), ListedColormap([*CLASS_COLORS, OTHER])
     ax.imshow(picture, origin="lower", extent=box, cmap=palette, vmin=-0.5, vmax=3.5, alpha=0.75, aspect="auto")
     if samples is not None:
         ax.plot(samples[:, 0], samples[:, 1], ".", color="black", markersize=2)
     if at is not None:
         ax.plot(*at, "o", markersize=9, markerfacecolor="white", markeredgecolor="black", markeredgewidth=1.5)
-    ax.set(xlim=box[:2], ylim=box[2:], xlabel="$z_1$", ylabel="$z_2$", title=title)
+    ax.set(xlim=box[:2], ylim=box[2:], xlabel="$z_1$", ylabel="$z_2$", title=title, box_aspect=1)
     ax.grid(False)
     return ax
 
@@ -140,7 +140,7 @@ def draw_atlas(model, box: Box, *, ax: Axes, points: int = 11, title: str = "") 
     half = [(box[1] - box[0]) / (points - 1) / 2, (box[3] - box[2]) / (points - 1) / 2]
     extent = (box[0] - half[0], box[1] + half[0], box[2] - half[1], box[3] + half[1])
     ax.imshow(image_grid(images, points), vmin=0, vmax=1, extent=extent, aspect="auto")
-    ax.set(xlabel="$z_1$", ylabel="$z_2$", title=title)
+    ax.set(xlabel="$z_1$", ylabel="$z_2$", title=title, box_aspect=1)
     ax.grid(False)
     return ax
 
@@ -237,7 +237,9 @@ def curve_rows(curves: dict[str, list]) -> list[dict]:
 
 
 def plot_diagnostics(history: Sequence[dict]) -> Figure:
-    """What to watch in a long run: both sides of f, their difference, and the gradient norms of both updates.
+    """What to watch in a long run: f on codes minus f on prior samples, and the gradient norms of both updates.
+
+    The first tenth of the run is left out of the difference, whose start would hide the rest.
 
     Args:
         history: rows as a trainer logs them; a term that a row lacks is a gap in its line.
@@ -246,15 +248,11 @@ def plot_diagnostics(history: Sequence[dict]) -> Figure:
     def column(name: str) -> list[float]:
         return [row.get(name, np.nan) for row in history]
 
-    steps = column("step")
-    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.7))
-    left.plot(steps, column("f_posterior"), color=PHI, label="on posterior codes")
-    left.plot(steps, column("f_prior"), color=ALPHA, label="on prior samples")
-    left.set(xlabel="step", title="mean f")
-    left.legend()
-    middle.axhline(0, color=REFERENCE, linewidth=1)
-    middle.plot(steps, column("f_difference"), color=ALPHA)
-    middle.set(xlabel="step", title="f posterior − f prior")
+    steps, start = column("step"), len(history) // 10
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.8))
+    left.axhline(0, color=REFERENCE, linewidth=1)
+    left.plot(steps[start:], column("f_difference")[start:], color=ALPHA)
+    left.set(xlabel="step", title="f posterior − f prior")
     right.plot(steps, column("grad_norm_beta_phi"), color=BETA, label=r"$\beta, \phi$")
     right.plot(steps, column("grad_norm_alpha"), color=ALPHA, label=r"$\alpha$")
     right.set(xlabel="step", title="gradient norm", yscale="log")
