@@ -5,6 +5,7 @@ sampling and Algorithm 1 of *Learning Hierarchical Features with Joint Latent Sp
 Han, 2023). Symbols are the paper's: z_1 is the bottom level, z_L the top, f_α the NEGATIVE energy.
 """
 
+import hebm_lib.baselines  # noqa: F401 - makes the baselines' kinds known to build_model
 from hebm_lib.checkpoint import load_pretrained, load_run
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import load_dataset

@@ -108,12 +108,12 @@ def load_model(path: Path, device="cpu") -> nn.Module:
     tensors, header = _read(Path(path))
     try:
         config = from_dict(ModelConfig, json.loads(header["config"]))
+        with torch.random.fork_rng(devices=[]):  # fresh weights must not move the caller's random state
+            model = build_model(config)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not say which model it holds, or names another library's ({error})"
         ) from error
-    with torch.random.fork_rng(devices=[]):  # fresh weights must not move the caller's random state
-        model = build_model(config)
     load_weights(model, tensors, path)
     model.config = config
     model.metadata = json.loads(header.get("metadata", "{}"))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from hebm_lib.latents import LatentSpec
 
 __all__ = [
+    "BaselineConfig",
     "DataConfig",
     "ExperimentConfig",
     "GeneratorConfig",
@@ -44,6 +45,16 @@ def require_choices(config: Any) -> None:
             choices = typing.get_args(hint)
             wrong = [v for v in values if v not in choices]
             require(not wrong, f"{type(config).__name__}.{name}: {wrong} not among {', '.join(map(repr, choices))}")
+
+
+def require_plain(part: str, factors: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless places without a code are ascending powers of two with one width each."""
+    powers = all(f > 0 and f & (f - 1) == 0 for f in factors)
+    require(
+        len(factors) == len(widths) and list(factors) == sorted(factors) and powers and all(w > 0 for w in widths),
+        f"{part}: plain_factors must be ascending powers of two with one positive plain_widths each, got {factors} and "
+        f"{widths}",
+    )
 
 
 @dataclass(frozen=True)
@@ -89,17 +100,38 @@ class GeneratorConfig:
     """The first map has side ``image side / base_factor``."""
     base_width: int = 64
     """Channels of the first map."""
-    join: Literal["add", "concat"] = "add"
-    """``concat`` is Eq. 5; ``add`` is what the authors' hierarchical-sampling code does."""
+    join: Literal["add", "concat", "gate", "replace"] = "add"
+    """``concat`` is Eq. 5; ``add`` is what the authors' hierarchical-sampling code does. For the baselines: ``gate`` adds
+    with a learned factor per entry (VLAE); ``replace`` lets nothing but z_i pass, so that the image is made from z_1 and
+    the levels above speak through p(z_i | z_{i+1}) alone (LVAE)."""
     out_width: int = 0
     """Channels of one more convolution at full size before the image; 0 leaves it out."""
     slope: float = 0.2
     """Negative slope of the leaky ReLUs."""
     gain_range: float = 0.25
     """A ``gain`` entry multiplies channels by 1 ± this much at most."""
+    plain_factors: tuple[int, ...] = ()
+    """Places between the bottom level's join and the image through which the feature passes with no code to join it."""
+    plain_widths: tuple[int, ...] = ()
+    """Channels at those places, bottom first like the rest."""
+    local_levels: tuple[int, ...] = ()
+    """Levels, counted from 1, whose code is itself a map with the side of the feature it joins: channels × side² units.
+    It joins, and in a hierarchical baseline it is read, place by place."""
+    batch_norm: bool = False
+    """Batch norm before the activations inside a block (VLAE's published networks)."""
 
     def __post_init__(self):
         require_choices(self)
+        require(
+            self.join != "replace" or set(self.entries) <= {"map"},
+            f"generator: join 'replace' leaves nothing to shift or to multiply, entries must be 'map', got {self.entries}",
+        )
+        require_plain("generator", self.plain_factors, self.plain_widths)
+        for level in self.local_levels:
+            require(
+                1 <= level <= len(self.factors) and self.factors[level - 1] > 0 and self.entries[level - 1] == "map",
+                f"generator: local_levels must be levels below the top that join as maps, got {self.local_levels}",
+            )
         require(0 < self.gain_range < 1, f"generator.gain_range must be between 0 and 1, got {self.gain_range}")
         n = len(self.factors)
         require(
@@ -119,6 +151,10 @@ class GeneratorConfig:
             self.base_factor >= max((1, *self.factors)),
             f"generator: base_factor {self.base_factor} must be at least the largest of factors {self.factors}",
         )
+        require(
+            max((1, *self.plain_factors)) <= min((f for f in self.factors if f), default=self.base_factor),
+            f"generator: plain_factors {self.plain_factors} lie below the bottom level, so none may be larger than its",
+        )
 
 
 @dataclass(frozen=True)
@@ -136,9 +172,18 @@ class InferenceConfig:
     """Fully connected layers before the top code."""
     slope: float = 0.01
     """Negative slope of the leaky ReLUs."""
+    plain_factors: tuple[int, ...] = ()
+    """Stages of the trunk between the last level that reads it and the top code's layers, which no level reads."""
+    plain_widths: tuple[int, ...] = ()
+    """Channels of those stages."""
+    batch_norm: bool = False
+    """Batch norm before the activations (VLAE's published networks)."""
+    deviation: Literal["log-variance", "sigmoid"] = "log-variance"
+    """What the second linear map of a level gives: the log-variance, or the deviation as sigmoid + 0.001 (VLAE)."""
 
     def __post_init__(self):
         require_choices(self)
+        require_plain("inference", self.plain_factors, self.plain_widths)
         n = len(self.factors)
         require(
             len(self.widths) == n and len(self.reads) == n,
@@ -147,7 +192,7 @@ class InferenceConfig:
         )
         require(all(w > 0 for w in self.widths + self.top_hidden), "inference: widths must be positive")
         previous = 1
-        for f in self.factors:
+        for f in self.factors + self.plain_factors:
             require(
                 f >= previous and f & (f - 1) == 0,
                 f"inference: factors must be powers of two that do not fall from the bottom up, got {self.factors}",
@@ -174,43 +219,6 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """Everything that is needed to build a model."""
-
-    kind: str = "joint-ebm"
-    """Which model of the library this is."""
-    latent_dims: tuple[int, ...] = (2, 8)
-    """Units per level, z_1 (bottom) first."""
-    image_size: int = 8
-    """Side of the images in pixels, a multiple of 4."""
-    image_channels: Literal[1, 3] = 1
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
-    prior: PriorConfig = field(default_factory=PriorConfig)
-    sigma: float = 0.4
-    """Standard deviation σ of the pixel noise of Eq. 4, in units of the [-1, 1] range. The authors' G is 1 / (2σ²)."""
-
-    def __post_init__(self):
-        require_choices(self)
-        below = LatentSpec(self.latent_dims).levels - 1
-        for name, part in (("generator", self.generator), ("inference", self.inference)):
-            require(
-                len(part.factors) == below,
-                f"{name}: {len(self.latent_dims)} levels need {below} entries below the top, got {len(part.factors)}",
-            )
-            for f in part.factors + ((self.generator.base_factor,) if name == "generator" else ()):
-                require(
-                    f == 0 or self.image_size % f == 0,
-                    f"{name}: images of side {self.image_size} cannot be divided by {f}",
-                )
-        require(
-            self.image_size >= 4 and self.image_size % 4 == 0,
-            f"model.image_size must be a positive multiple of 4, got {self.image_size}",
-        )
-        require(self.sigma > 0, f"model.sigma must be positive, got {self.sigma}")
-
-
-@dataclass(frozen=True)
 class LangevinConfig:
     """Prior sampling (Eq. 13)."""
 
@@ -222,6 +230,79 @@ class LangevinConfig:
     def __post_init__(self):
         require(self.steps >= 0, f"langevin.steps must not be negative, got {self.steps}")
         require(self.step_size > 0, f"langevin.step_size must be positive, got {self.step_size}")
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """What only models of `hebm_lib.baselines` have. Each says in its docstring which of these it uses."""
+
+    likelihood: Literal["gaussian", "laplace", "bernoulli"] = "gaussian"
+    """log p(x|z): normal noise as in Eq. 4; Laplace noise of scale σ, which makes an L1 loss; or independent pixels that
+    are on with the probability that the grey value says."""
+    free_bits: float = 0.0
+    """Nats per group of latent variables that the training loss does not charge for, spread evenly over its units."""
+    free_bits_epochs: float = 0.0
+    """After this many epochs the free nats fall linearly to 0 over as many again; 0 keeps them for the whole training."""
+    epochs_per_step: float = 3.0
+    """pro-VLAE: every so many epochs one more level, from the top down, takes part."""
+    fade_epochs: float = 0.0
+    """pro-VLAE: a level that joins is faded in linearly over this many epochs; 0 switches it on at once."""
+    inactive_kl: float = 0.5
+    """pro-VLAE: weight of the KL of levels that do not take part yet."""
+    posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(20, 0.1))
+    """Latent EBM: steps and step size of the chain that stands in for an inference network."""
+
+    def __post_init__(self):
+        require_choices(self)
+        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl"):
+            require(getattr(self, name) >= 0, f"baseline.{name} must not be negative, got {getattr(self, name)}")
+        require(self.epochs_per_step > 0, f"baseline.epochs_per_step must be positive, got {self.epochs_per_step}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that is needed to build a model."""
+
+    kind: str = "joint-ebm"
+    """Which model of the library this is: the joint EBM, or a baseline by its file's name."""
+    latent_dims: tuple[int, ...] = (2, 8)
+    """Units per level, z_1 (bottom) first."""
+    image_size: int = 8
+    """Side of the images in pixels, a multiple of 4."""
+    image_channels: Literal[1, 3] = 1
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    sigma: float = 0.4
+    """Standard deviation σ of the pixel noise of Eq. 4, in units of the [-1, 1] range. The authors' G is 1 / (2σ²)."""
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
+
+    def __post_init__(self):
+        require_choices(self)
+        below = LatentSpec(self.latent_dims).levels - 1
+        for name, part in (("generator", self.generator), ("inference", self.inference)):
+            require(
+                len(part.factors) == below,
+                f"{name}: {len(self.latent_dims)} levels need {below} entries below the top, got {len(part.factors)}",
+            )
+            base = (self.generator.base_factor,) if name == "generator" else ()
+            for f in part.factors + part.plain_factors + base:
+                require(
+                    f == 0 or self.image_size % f == 0,
+                    f"{name}: images of side {self.image_size} cannot be divided by {f}",
+                )
+        require(
+            self.image_size >= 4 and self.image_size % 4 == 0,
+            f"model.image_size must be a positive multiple of 4, got {self.image_size}",
+        )
+        require(self.sigma > 0, f"model.sigma must be positive, got {self.sigma}")
+        for level in self.generator.local_levels:
+            places = (self.image_size // self.generator.factors[level - 1]) ** 2
+            require(
+                self.latent_dims[level - 1] % places == 0,
+                f"level {level} is local: its units must be a multiple of the {places} places of its feature, got "
+                f"{self.latent_dims[level - 1]}",
+            )
 
 
 @dataclass(frozen=True)

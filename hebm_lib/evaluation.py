@@ -1,5 +1,6 @@
 """From a trained model to its numbers and figures: what `evaluate` prints and `publish` stores."""
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from hebm_lib import plotting
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import ImageDataset, load_split
+from hebm_lib.exact import Grid2D
 from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.classifier import load_classifier
 from hebm_lib.metrics.hierarchy import class_change, style_variation, traversal_range, traverse_report
@@ -33,20 +35,36 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     chain = {"steps": langevin.steps, "step_size": langevin.step_size}
     bound = measure_bound(model, test, **chain, seed=seed)
     metrics = asdict(bound) | {"mse01": bound.mse01, "latent_accuracy": latent_accuracy(model, train, test, seed=seed)}
+    if not config.model.prior.hidden:  # without an energy the prior is normalised: log Z = 0
+        metrics["elbo"] = bound.elbo_plus_log_z
+    elif model.latents.total == 2:  # in the plane Z is a sum, so the bound itself is known
+        metrics["elbo"] = bound.elbo_plus_log_z - exact_log_z(model)
     generator = torch.Generator(device=model.device).manual_seed(seed + 1)
-    z, donors = (model.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))
+    view = redraw_view(model)
+    z, donors = (view.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))
     if config.data.name == "mnist":
-        metrics |= style_variation(model, z[:60], donors[:20])
+        metrics |= style_variation(view, z[:60], donors[:20])
         walks = None
-        if model.latents.dims == (1,) * model.latents.levels:
+        if view is model and (model.latents.dims == (1,) * model.latents.levels or model.latents.total == 2):
             codes = encode_dataset(model, train)
-            walks = [traversal_range(codes[:, column]) for column in range(model.latents.levels)]
+            walks = [traversal_range(codes[:, column]) for column in range(model.latents.total)]
             metrics["traversal_values"] = [[round(v, 4) for v in values.tolist()] for values in walks]
         classes = config.data.classes or tuple(range(10))
         for prefix, name in READERS.items():
-            read = class_measures(model, load_classifier(name).to(model.device), z, donors, walks, classes)
+            read = class_measures(view, load_classifier(name).to(model.device), z, donors, walks, classes)
             metrics |= {prefix + key: value for key, value in read.items()}
     return json.loads(json.dumps(metrics))
+
+
+def exact_log_z(model) -> float:
+    """``log Z(α)`` of a model with two latent units, by quadrature over a square that holds codes ten units out."""
+    prior = copy.deepcopy(model.prior).cpu().double()
+    return Grid2D(extent=20.0, points=801).log_z(prior.log_prob_unnormalized)
+
+
+def redraw_view(model):
+    """What redrawing a level acts on: the codes, or in a conditional hierarchy the noise behind them (Fig. 1)."""
+    return model.noise_view() if hasattr(model, "noise_view") else model
 
 
 def class_measures(model, classifier, z, donors, walks, classes) -> dict:
@@ -54,14 +72,15 @@ def class_measures(model, classifier, z, donors, walks, classes) -> dict:
 
     Args:
         z, donors: two sets of prior samples ``(n, d)``.
-        walks: the values of each level's traversal, for a model with one unit per level; or None.
+        walks: the values of each unit's traversal, for a model with one unit per level or two in all; or None.
         classes: the classes that the model was trained on.
     """
     read = {"class_change": class_change(model, classifier, z, donors)}
     if walks is not None:
+        units = [(level, unit) for level, dim in enumerate(model.latents.dims, start=1) for unit in range(dim)]
         reports = [
-            traverse_report(model, classifier, z, level, 0, values, classes)
-            for level, values in enumerate(walks, start=1)
+            traverse_report(model, classifier, z, *unit, values, classes)
+            for unit, values in zip(units, walks, strict=True)
         ]
         read["traversal_stay"] = [r.stay for r in reports]
         read["traversal_visit"] = [r.visit for r in reports]
@@ -76,10 +95,11 @@ def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
         "mse01": "the same with images in [0, 1]",
         "reconstruction": "E log p(x given z), nats per image",
         "elbo_plus_log_z": "ELBO + log Z, nats per image",
+        "elbo": "ELBO, nats per image",
         "f_posterior": "mean f on posterior codes",
         "f_prior": "mean f on prior samples",
     }
-    lines += [f"| {label} | {metrics[key]:.4g} |" for key, label in names.items()]
+    lines += [f"| {label} | {metrics[key]:.4g} |" for key, label in names.items() if key in metrics]
     per_level = {
         "kl": ("KL, nats", "{:.2f}"),
         "latent_accuracy": ("latent classifier", "{:.1%}"),
@@ -89,8 +109,11 @@ def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
         "traversal_stay": ("class stays along the traversal", "{:.1%}"),
         "traversal_visit": ("traversal visits all classes", "{:.1%}"),
     }
-    present = {key: value for key, value in per_level.items() if key in metrics}
     levels = len(metrics["kl"])
+    present = {key: value for key, value in per_level.items() if key in metrics and len(metrics[key]) == levels}
+    for key in sorted(per_level.keys() & metrics.keys() - present.keys()):
+        label, form = per_level[key]
+        lines.append(f"| {label}, per unit | {' / '.join(map(form.format, metrics[key]))} |")
     lines += ["", "| level | units | " + " | ".join(label for label, _ in present.values()) + " |"]
     lines += ["|---" * (2 + len(present)) + "|"]
     for i in range(levels):
@@ -102,7 +125,8 @@ def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
 
 @torch.no_grad()
 def draw_figures(model, config: ExperimentConfig, test: ImageDataset, history: list[dict], folder: Path) -> list[Path]:
-    """Samples, reconstructions, one redraw figure per level, the Langevin energy profile and the training curves."""
+    """Samples, reconstructions, one redraw figure per level, the Langevin energy profile of a model that has an energy, and
+    the training curves."""
     import matplotlib.pyplot as plt
 
     plotting.use_style()
@@ -124,14 +148,19 @@ def draw_figures(model, config: ExperimentConfig, test: ImageDataset, history: l
     keep(
         "reconstructions", plotting.draw_images(pairs, 20, title="test images and, below them, reconstructions").figure
     )
-    donors = model.prior.sample(12, **chain, generator=generator)
+    view = redraw_view(model)
+    if view is not model:
+        z = view.prior.sample(8, **chain, generator=generator)
+    donors = view.prior.sample(12, **chain, generator=generator)
     for level in range(1, model.latents.levels + 1):
-        images = model.decode(model.latents.redraw(z[:8, None], level, donors[None]).flatten(0, 1))
+        images = view.decode(model.latents.redraw(z[:8, None], level, donors[None]).flatten(0, 1))
         title = f"only $z_{level}$ redrawn, row by row"
         keep(f"hierarchy_level_{level}", plotting.draw_images(images, 12, title=title).figure)
-    trajectory = model.prior.sample(200, 4 * langevin.steps, langevin.step_size, generator=generator, trajectory=True)
-    profile = plotting.plot_energy_profile(model.prior, trajectory, trained_steps=langevin.steps)
-    keep("energy_profile", profile.figure)
+    if config.model.prior.hidden:
+        walk = {"steps": 4 * langevin.steps, "step_size": langevin.step_size}
+        trajectory = model.prior.sample(200, **walk, generator=generator, trajectory=True)
+        profile = plotting.plot_energy_profile(model.prior, trajectory, trained_steps=langevin.steps)
+        keep("energy_profile", profile.figure)
     if history:
         keep("curves", plotting.plot_curves(history))
     return made

@@ -14,6 +14,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
+from hebm_lib.experiments_baselines import baseline_experiments
 
 __all__ = ["EXPERIMENTS", "load_experiment"]
 
@@ -93,19 +94,23 @@ def digits_012(
     )
 
 
-def mnist() -> ExperimentConfig:
+def mnist(
+    name: str = "mnist",
+    description: str = "MNIST, all digits, three levels (Fig. 5, Table 1)",
+    *,
+    lipschitz: float = 3.0,
+) -> ExperimentConfig:
     """All ten digits, three levels (Fig. 5, Table 1)."""
     return ExperimentConfig(
-        "mnist",
-        "MNIST, all digits, three levels (Fig. 5, Table 1)",
+        name,
+        description,
         DataConfig("mnist", size=28),
         ModelConfig(
             latent_dims=(2, 2, 10),
             image_size=28,
             generator=GeneratorConfig((2, 4), (16, 32), ("gain", "map"), (256, 256), 4, 64),
             inference=InferenceConfig((2, 4), (16, 32), ("salient", "map"), (256,)),
-            # Steeper, and the energy can draw z_1's codes into one narrow place before the generator has learned to use them.
-            prior=PriorConfig((100, 100), lipschitz=3.0),
+            prior=PriorConfig((100, 100), lipschitz=lipschitz),
             sigma=0.4,
         ),
         TrainingConfig(epochs=10, kl_warmup_epochs=1, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3)),
@@ -127,8 +132,14 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         digits_012("mnist-012-gaussian", "the same without the energy: f = 0", prior=_GAUSSIAN),
         digits_012("mnist-012-mild", "the same with f 1-Lipschitz, as in the authors' code", prior=_MILD),
         mnist(),
+        mnist(
+            "mnist-steep",
+            "the same with a steeper f: it can draw z_1's codes into one place before the generator uses them",
+            lipschitz=10.0,
+        ),
         authors_svhn("svhn-hs"),
         authors_svhn("svhn-fid"),
+        *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
     )
 }
 

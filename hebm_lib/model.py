@@ -1,6 +1,7 @@
 """The whole model: generator, inference network and prior together (Eq. 2), and the terms of its bound (Sec. 3.4)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +10,10 @@ from torch.distributions import Independent
 
 from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks import LadderGenerator, LadderInference, check_images
+from hebm_lib.networks import LadderGenerator, LadderInference, check_images, check_range
 from hebm_lib.prior import GaussianPrior, JointEBMPrior
 
-__all__ = ["ElboTerms", "JointEBM", "build_model", "gaussian_kl"]
+__all__ = ["ElboTerms", "JointEBM", "build_model", "gaussian_kl", "register"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,13 @@ class JointEBM(nn.Module):
         return next(self.parameters()).device
 
     def encode(self, x: Tensor) -> Independent:
-        """``q_φ(z|x)``: a diagonal Gaussian with batch shape ``(n,)`` and event shape ``(d,)``."""
+        """``q_φ(z|x)``: a diagonal Gaussian with batch shape ``(n,)`` and event shape ``(d,)``.
+
+        Raises:
+            ValueError: for images of another shape or type; in evaluation mode also for NaN and values far outside [-1, 1].
+        """
+        if not self.training:
+            check_range(x)
         return self.inference(x)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -95,11 +102,15 @@ class JointEBM(nn.Module):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p_β(x|z) = -‖x - g(z)‖²/(2σ²) - (D/2) log(2πσ²)``, shape ``(n,)``."""
-        return self._log_likelihood(self.sse(x, z), x[0].numel())
+        return self.pixel_log_likelihood(x, self.decode(z))
 
     def sse(self, x: Tensor, z: Tensor) -> Tensor:
         """``‖x - g_β(z)‖²`` summed over pixels, shape ``(n,)``."""
         return (x - self.decode(z)).square().flatten(1).sum(1)
+
+    def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
+        """``log N(x; mean, σ² I)`` of images around their mean images, shape ``(n,)``."""
+        return self._log_likelihood((x - mean).square().flatten(1).sum(1), x[0].numel())
 
     def _log_likelihood(self, sse: Tensor, pixels: int) -> Tensor:
         return -sse / (2 * self.sigma**2) - 0.5 * pixels * math.log(2 * math.pi * self.sigma**2)
@@ -107,6 +118,8 @@ class JointEBM(nn.Module):
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p_β(x|z) + f_α(z) + log N(z; 0, I)``, shape ``(n,)``: unnormalised, log Z(α) is left out."""
         check_images(x, self.inference.channels, self.inference.image_size)
+        if not self.training:
+            check_range(x)
         return self.log_likelihood(x, z) + self.prior.log_prob_unnormalized(z)
 
     def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
@@ -129,17 +142,50 @@ class JointEBM(nn.Module):
         )
 
 
-def build_model(config: ModelConfig) -> JointEBM:
-    """The model that a config describes, with fresh weights from torch's global generator."""
+BUILDERS: dict[str, Callable[[ModelConfig], nn.Module]] = {}
+"""What builds a model of each kind. A kind from a higher floor puts itself in, so that nothing here knows it."""
+
+
+def register(kind: str) -> Callable:
+    """Decorator: the function below it builds the models whose config says ``kind``."""
+
+    def keep(builder: Callable[[ModelConfig], nn.Module]) -> Callable[[ModelConfig], nn.Module]:
+        BUILDERS[kind] = builder
+        return builder
+
+    return keep
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """The model that a config describes, with fresh weights from torch's global generator.
+
+    Raises:
+        ValueError: for a kind that nothing registered.
+    """
+    if config.kind not in BUILDERS:
+        raise ValueError(f"there is no model of kind {config.kind!r}; there are {', '.join(sorted(BUILDERS))}")
+    return BUILDERS[config.kind](config)
+
+
+def build_ladder(config: ModelConfig) -> tuple[LadderGenerator, LadderInference]:
+    """The two ladders of a config."""
     latents = LatentSpec(config.latent_dims)
     size, channels = config.image_size, config.image_channels
-    p = config.prior
-    prior = GaussianPrior(latents)
-    if p.hidden:
-        prior = JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz)
-    return JointEBM(
+    return (
         LadderGenerator(latents, size, channels, config.generator),
         LadderInference(latents, size, channels, config.inference),
-        prior,
-        config.sigma,
     )
+
+
+def build_prior(config: ModelConfig) -> nn.Module:
+    """The joint energy of a config, or the plain Gaussian where it has no hidden layer."""
+    latents, p = LatentSpec(config.latent_dims), config.prior
+    if not p.hidden:
+        return GaussianPrior(latents)
+    return JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz)
+
+
+@register("joint-ebm")
+def build_joint_ebm(config: ModelConfig) -> JointEBM:
+    prior = build_prior(config)  # before the ladders: the order in which fresh weights are drawn
+    return JointEBM(*build_ladder(config), prior, config.sigma)

@@ -210,3 +210,14 @@ def test_sigma_must_be_positive(sigma):
 def test_log_joint_refuses_images_of_another_size():
     with pytest.raises(ValueError, match="expected images"):
         build_model(tiny_model()).log_joint(torch.zeros(2, 1, 9, 9), torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("spoil", [lambda x: 127.5 * (x + 1), lambda x: torch.where(x > 0.9, torch.nan, x)])
+def test_images_of_another_range_are_refused_in_evaluation_mode(digits, spoil):
+    model = build_model(tiny_model()).eval()
+    x = spoil(digits.batch(slice(0, 5)))
+    z = torch.zeros(5, model.latents.total)
+    for call in (model.encode, model.reconstruct, model.elbo, lambda x: model.log_joint(x, z)):
+        with pytest.raises(ValueError, match=r"images in \[-1, 1\].*divide images of 0 … 255 by 127.5"):
+            call(x)
+    model.train().encode(x)  # a training step never waits for the device to look; the trainer finds NaN at its next log

@@ -1,1 +1,14 @@
-"""One file per baseline, each trained by `hebm_lib.training.Trainer` and measured by `hebm_lib.metrics`."""
+"""One file per baseline, each trained by `hebm_lib.training.Trainer` and measured by `hebm_lib.metrics`.
+
+Importing this package makes their kinds known to `hebm_lib.model.build_model`.
+"""
+
+from hebm_lib.baselines.biva import BIVA
+from hebm_lib.baselines.hvae import HVAE
+from hebm_lib.baselines.lebm import LatentEBM
+from hebm_lib.baselines.lvae import LVAE
+from hebm_lib.baselines.provlae import ProVLAE
+from hebm_lib.baselines.vae import VAE
+from hebm_lib.baselines.vlae import VLAE
+
+__all__ = ["BIVA", "HVAE", "LVAE", "VAE", "VLAE", "LatentEBM", "ProVLAE"]

@@ -1,0 +1,144 @@
+"""What the baselines share: the loss of a model without an energy, which is trained on its bound."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from hebm_lib.algorithm import Update
+from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
+from hebm_lib.model import ElboTerms, JointEBM, gaussian_kl
+
+__all__ = ["Draw", "VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
+
+
+def no_energy(config: ModelConfig) -> ModelConfig:
+    """The config itself; raises `ValueError` where it asks for an energy that its model does not have."""
+    if config.prior.hidden:
+        raise ValueError(f"a model of kind {config.kind!r} has no energy: set model.prior.hidden to ()")
+    return config
+
+
+def gaussian_kl_between(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_scale: Tensor) -> Tensor:
+    """``KL(N(mean, scale²) ‖ N(prior_mean, prior_scale²))`` per unit."""
+    return gaussian_kl((mean - prior_mean) / prior_scale, scale / prior_scale)
+
+
+def gaussian_log_prob(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """``log N(z; mean, scale²)`` per unit."""
+    return -0.5 * (((z - mean) / scale).square() + math.log(2 * math.pi)) - scale.log()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of all codes from the posterior, and what the bound needs of it.
+
+    Attributes:
+        z: the codes, ``(n, d)``.
+        image: the mean image that they make, ``(n, C, H, W)``.
+        mean, scale: of the Gaussian that each unit was drawn from, ``(n, d)``.
+        kl: what each unit adds to the KL, ``(n, d)``: in closed form, or ``log q - log p`` at the draw, as the model's
+            file says.
+    """
+
+    z: Tensor
+    image: Tensor
+    mean: Tensor
+    scale: Tensor
+    kl: Tensor
+
+
+class VariationalBaseline(JointEBM):
+    """A model without an energy, trained on its evidence lower bound.
+
+    With ``likelihood="gaussian"`` and no free bits the loss is that of `hebm_lib.algorithm.algorithm_1` with f = 0, up to
+    a constant. Uses ``baseline.likelihood``, ``free_bits`` and ``free_bits_epochs``.
+
+    Args:
+        generator, inference, prior, sigma: as of `JointEBM`; for Laplace noise σ is its scale.
+        settings: what only baselines have.
+        groups: sizes of the groups of units that share one allowance of free bits, in the order of z's columns; None
+            makes each level a group.
+    """
+
+    def __init__(self, generator, inference, prior, sigma: float, settings: BaselineConfig, groups=None):
+        super().__init__(generator, inference, prior, sigma)
+        self.settings = settings
+        sizes = [1 / size for size in groups or self.latents.dims for _ in range(size)]
+        self.register_buffer("free_share", torch.tensor(sizes), persistent=False)
+
+    def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
+        """``log p(x|z)`` of images around their mean images, ``(n,)``.
+
+        Bernoulli: a grey value in [-1, 1] is the probability ``(x + 1) / 2`` that the pixel is on, and what is returned
+        is the mean over all such black-and-white images.
+        """
+        if self.settings.likelihood == "laplace":
+            error = (x - mean).abs().flatten(1)
+            return -(error / self.sigma).sum(1) - error.shape[1] * math.log(2 * self.sigma)
+        if self.settings.likelihood == "bernoulli":
+            on, share = ((mean.to(x.dtype) + 1) / 2).clamp(1e-6, 1 - 1e-6), (x + 1) / 2
+            return (share * on.log() + (1 - share) * (1 - on).log()).flatten(1).sum(1)
+        return super().pixel_log_likelihood(x, mean)
+
+    # ---- the bound --------------------------------------------------------------------------------------------------
+
+    def infer(self, x: Tensor, noise: Tensor) -> Draw:
+        """A draw from q(z|x) made of ``noise``, ``(n, d)`` standard normal numbers; differentiable."""
+        posterior = self.encode(x)
+        z = posterior.mean + posterior.stddev * noise
+        kl = gaussian_kl(posterior.mean, posterior.stddev)
+        return Draw(z, self.decode(z), posterior.mean, posterior.stddev, kl)
+
+    def terms(self, x: Tensor, draw: Draw) -> ElboTerms:
+        """The bound's terms per image and level of one draw."""
+        return ElboTerms(
+            reconstruction=self.pixel_log_likelihood(x, draw.image),
+            kl=torch.stack([part.sum(-1) for part in self.latents.split(draw.kl)], dim=-1),
+            energy=torch.zeros(len(x), device=x.device),
+            sse=(x - draw.image).square().flatten(1).sum(1),
+        )
+
+    def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
+        """The bound's terms for each image, as of `JointEBM.elbo`; the energy is 0."""
+        posterior = self.encode(x) if posterior is None else posterior
+        z = posterior.rsample() if z is None else z
+        kl = gaussian_kl(posterior.mean, posterior.stddev)
+        return self.terms(x, Draw(z, self.decode(z), posterior.mean, posterior.stddev, kl))
+
+    def noise(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal numbers ``(n, d)`` for one draw of every code of a batch."""
+        return torch.randn(len(x), self.latents.total, device=x.device, dtype=x.dtype, generator=generator)
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """One group: everything is moved by the bound."""
+        return {"beta_phi": list(self.parameters())}
+
+    def level_weights(self, config: TrainingConfig, epoch: float) -> list[float]:
+        """Weight of each level's KL at a moment of the training."""
+        warm = min(1.0, epoch / config.kl_warmup_epochs) if config.kl_warmup_epochs else 1.0
+        return [warm * w for w in config.kl_weights or [1.0] * self.latents.levels]
+
+    def free_nats(self, epoch: float) -> float:
+        """Nats per group that are free at a moment of the training."""
+        s = self.settings
+        fall = min(1.0, max(0.0, 2 - epoch / s.free_bits_epochs)) if s.free_bits_epochs else 1.0
+        return fall * s.free_bits
+
+    def algorithm(
+        self, x: Tensor, config: TrainingConfig, epoch: float, generator: torch.Generator
+    ) -> Iterator[Update]:
+        """One step: lower ``-E_q log p(x|z) + Σ_i weight_i KL_i`` on a batch ``x``."""
+        draw = self.infer(x, self.noise(x, generator))
+        bound = self.terms(x, draw)
+        charged = draw.kl.mean(0)
+        if free := self.free_nats(epoch):
+            charged = torch.maximum(charged, free * self.free_share)
+        levels = zip(self.level_weights(config, epoch), self.latents.split(charged), strict=True)
+        loss = sum(weight * units.sum() for weight, units in levels) - bound.reconstruction.mean()
+        yield Update("beta_phi", loss, {"sse": bound.sse.mean(), "kl": bound.kl.mean(0), "loss": loss})

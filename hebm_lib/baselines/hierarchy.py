@@ -1,0 +1,244 @@
+"""What hierarchies with a conditional prior share: the prior, the way up, the two names of a draw.
+
+Levels that condition on each other are drawn one after another. Going down is
+`hebm_lib.networks.LadderGenerator.descend`, which asks for each code when everything above it is known; going up is
+`BottomUp.ascend`. What a model answers stands in its own file.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from hebm_lib.baselines.common import VariationalBaseline, gaussian_log_prob
+from hebm_lib.config import InferenceConfig
+from hebm_lib.latents import LatentSpec
+from hebm_lib.model import ElboTerms
+from hebm_lib.networks import (
+    Entry,
+    GaussianHead,
+    LadderGenerator,
+    LocalHead,
+    Stage,
+    check_images,
+    dense,
+    diagonal_gaussian,
+)
+from hebm_lib.prior import GaussianPrior
+
+__all__ = ["BottomUp", "ConditionalPrior", "HierarchicalBaseline", "NoiseView", "positive"]
+
+SCALE_FLOOR = 0.05
+"""Smallest deviation of any unit, prior or posterior. With a floor near 0 a prior can become so narrow, early on, that one
+step of the posterior costs 10⁵ nats, and the shock empties the upper levels for good."""
+
+
+def positive(head: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """A head's two outputs as mean and deviation; a second output of 0 makes the deviation 1."""
+    precise = torch.promote_types(head[0].dtype, torch.float32)  # at least: half precision is too coarse for a KL
+    mean, spread = (output.to(precise) for output in head)
+    return mean, SCALE_FLOOR + (1 - SCALE_FLOOR) * nn.functional.softplus(spread + math.log(math.e - 1))
+
+
+def gaussian_head(shape: tuple[int, ...], dim: int, local: bool) -> nn.Module:
+    """Reads ``dim`` units off a feature of that shape: off all of it, or place by place."""
+    if local:
+        return LocalHead(shape[0], dim // math.prod(shape[1:]))
+    return nn.Sequential(nn.Flatten(), GaussianHead(math.prod(shape), dim))
+
+
+class ConditionalPrior(nn.Module):
+    """``p(z) = p(z_L) Π p(z_i | z_{>i})``, each factor a Gaussian that is read off the generator's way down; f = 0.
+
+    Args:
+        generator: whose feature arriving at level i depends on z_{>i} alone.
+    """
+
+    def __init__(self, generator: LadderGenerator):
+        super().__init__()
+        self.latents = generator.latents
+        # In a tuple: the generator belongs to the model, and a second registration would store it twice.
+        self.way_down = (generator,)
+        shapes = zip(generator.arriving, self.latents.dims, generator.local, strict=True)
+        self.heads = nn.ModuleList(gaussian_head(*level) for level in list(shapes)[:-1])
+
+    def conditional(self, level: int, feature: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of ``p(z_level | z_{>level})``, in the shape of ``like``; N(0, I) at the top."""
+        if feature is None:
+            return torch.zeros_like(like), torch.ones_like(like)
+        return positive(self.heads[level - 1](nn.functional.leaky_relu(feature, 0.2)))
+
+    def walk(self, choose: Callable[[int, Tensor, Tensor], Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Go down with ``choose(level, mean, scale)`` giving each code; returns codes ``(n, d)`` and mean images."""
+        codes: list[Tensor] = [like] * self.latents.levels
+        parts = self.latents.split(like)
+
+        def answer(level: int, feature: Tensor | None) -> Tensor:
+            codes[level - 1] = choose(level, *self.conditional(level, feature, parts[level - 1]))
+            return codes[level - 1]
+
+        image = self.way_down[0].descend(answer)
+        return self.latents.join(codes), image
+
+    def from_noise(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """``z_i = μ_i(z_{>i}) + σ_i(z_{>i}) ε_i`` from the top down (the paper's Sec. 2.1): codes and mean images."""
+        parts = self.latents.split(noise)
+        return self.walk(lambda level, mean, scale: mean + scale * parts[level - 1], noise)
+
+    def noise_of(self, z: Tensor) -> Tensor:
+        """The ε that `from_noise` makes ``z`` of."""
+        noise: list[Tensor] = [z] * self.latents.levels
+        parts = self.latents.split(z)
+
+        def choose(level: int, mean: Tensor, scale: Tensor) -> Tensor:
+            noise[level - 1] = (parts[level - 1] - mean) / scale
+            return parts[level - 1]
+
+        self.walk(choose, z)
+        return self.latents.join(noise)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``f(z) = 0``, shape ``(n,)``."""
+        self.latents.check(z)
+        return torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device)
+
+    def log_prob_unnormalized(self, z: Tensor) -> Tensor:
+        """``log p(z_L) + Σ log p(z_i | z_{>i})``, shape ``(n,)``; normalised."""
+        total = []
+        parts = self.latents.split(z)
+
+        def choose(level: int, mean: Tensor, scale: Tensor) -> Tensor:
+            total.append(gaussian_log_prob(parts[level - 1], mean, scale).sum(-1))
+            return parts[level - 1]
+
+        self.walk(choose, z)
+        return torch.stack(total).sum(0)
+
+    @torch.no_grad()
+    def sample(self, n, steps=0, step_size=0.4, *, z0=None, generator=None, trajectory=False) -> Tensor:
+        """``n`` exact draws, top level first, ``(n, d)``. There is no chain: ``steps`` and ``step_size`` are not used.
+
+        Raises:
+            ValueError: where a start or a trajectory is asked for.
+        """
+        if z0 is not None or trajectory:
+            raise ValueError("a conditional prior is drawn level by level: there is no chain to start or to follow")
+        where = next(self.way_down[0].parameters())
+        noise = torch.randn(n, self.latents.total, dtype=where.dtype, device=where.device, generator=generator)
+        return self.from_noise(noise)[0]
+
+
+class BottomUp(nn.Module):
+    """The deterministic way up r_1, r_2, …, with a Gaussian read off each level, and codes joining where asked.
+
+    Args:
+        latents: sizes of z_1 … z_L.
+        image_size, channels: of the images.
+        config: places and widths of the levels below the top; every level reads the whole map.
+        sizes: how many units are read off each level.
+        joins: the units drawn at a level are added to the feature that goes on up.
+        local: which levels are read, and join, place by place.
+
+    Raises:
+        ValueError: for another read than ``map`` or another ``deviation``, which these models do not have.
+    """
+
+    def __init__(
+        self,
+        latents: LatentSpec,
+        image_size: int,
+        channels: int,
+        config: InferenceConfig,
+        sizes: tuple[int, ...],
+        joins: bool,
+        local: tuple[bool, ...],
+    ):
+        super().__init__()
+        if set(config.reads) - {"map"} or config.deviation != "log-variance":
+            raise ValueError(
+                "the way up of a hierarchical baseline reads maps and gives deviations by a softplus, got inference.reads "
+                f"{config.reads} and inference.deviation {config.deviation!r}"
+            )
+        self.latents, self.image_size, self.channels = latents, image_size, channels
+        self.act = nn.LeakyReLU(config.slope)
+        self.stages, self.heads, self.entries = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        width, factor = channels, 1
+        for size, below, f, place_by_place in zip(sizes, config.widths, config.factors, local, strict=False):
+            side = image_size // f
+            self.stages.append(Stage(width, below, int(math.log2(f / factor)), config.slope, config.batch_norm))
+            self.heads.append(gaussian_head((below, side, side), size, place_by_place))
+            if joins:
+                self.entries.append(Entry(size, below, side, "map", local=place_by_place))
+            width, factor = below, f
+        plain = []
+        for below, f in zip(config.plain_widths, config.plain_factors, strict=True):
+            plain.append(Stage(width, below, int(math.log2(f / factor)), config.slope, config.batch_norm))
+            width, factor = below, f
+        self.plain = nn.Sequential(*plain)
+        flat = width * (image_size // factor) ** 2
+        self.top = dense((flat, *config.top_hidden), config.slope, config.batch_norm)
+        self.heads.append(GaussianHead(config.top_hidden[-1] if config.top_hidden else flat, sizes[-1]))
+
+    def ascend(self, x: Tensor, choose: Callable[[int, Tensor, Tensor], Tensor | None]) -> list[Tensor]:
+        """Go up with ``choose(level, mean, scale)`` giving the units that join; returns the features below the top."""
+        check_images(x, self.channels, self.image_size)
+        h, features = x, []
+        for i, stage in enumerate(self.stages):
+            h = stage(h)
+            features.append(h)
+            code = choose(i + 1, *positive(self.heads[i](h)))
+            if self.entries:
+                h = self.act(h + self.entries[i](code))
+        choose(len(self.heads), *positive(self.heads[-1](self.top(self.plain(h).flatten(1)))))
+        return features
+
+
+class HierarchicalBaseline(VariationalBaseline):
+    """A hierarchy with a conditional prior. A model of this kind says in `infer` how its posterior is drawn.
+
+    What level i is drawn from depends on the draws of other levels, so ``q(z|x)`` is no diagonal Gaussian. `encode` gives
+    the one along the path on which every level takes its mean.
+    """
+
+    def encode(self, x: Tensor) -> Independent:
+        """Mean and deviation of each level where all the levels it depends on are at their means; event shape ``(d,)``."""
+        draw = self.infer(x, torch.zeros(len(x), self.latents.total, device=x.device, dtype=x.dtype))
+        return diagonal_gaussian(draw.mean, draw.scale)
+
+    def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
+        """The bound's terms for each image; the energy is 0.
+
+        Every metric of the library makes a draw as ``posterior.mean + posterior.stddev * noise``. Here such a ``z`` is the
+        name of a draw and not the draw itself: its noise is taken, and the path is walked with it, so that each level is
+        drawn given what was drawn at the others. `draw` gives codes, `log_joint` takes them as they are.
+        """
+        if z is None:
+            return self.terms(x, self.infer(x, self.noise(x)))
+        posterior = self.encode(x) if posterior is None else posterior
+        return self.terms(x, self.infer(x, (z - posterior.mean) / posterior.stddev))
+
+    def draw(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """One draw from ``q(z|x)`` per image, ``(n, d)``."""
+        return self.infer(x, self.noise(x, generator)).z
+
+    def noise_view(self) -> "NoiseView":
+        """The same model seen through the noise of its prior; see `NoiseView`."""
+        return NoiseView(self)
+
+
+class NoiseView:
+    """A hierarchical model with the noise ε of `ConditionalPrior.from_noise` in the place of z.
+
+    To redraw one level and keep the rest means, in a conditional hierarchy, to redraw its noise (Fig. 1): the codes below
+    follow. In this view, ``latents.redraw`` and everything that is made of it do just that.
+    """
+
+    def __init__(self, model: HierarchicalBaseline):
+        self.model, self.latents, self.device = model, model.latents, model.device
+        self.prior = GaussianPrior(self.latents).to(self.device)
+
+    def decode(self, noise: Tensor) -> Tensor:
+        """Mean images of the codes that the noise makes: ``(n, d) -> (n, C, H, W)``."""
+        return self.model.prior.from_noise(noise)[1]

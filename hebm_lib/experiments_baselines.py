@@ -1,0 +1,214 @@
+"""The registry's entries for `hebm_lib.baselines`: each at the budget of a laptop's CPU, and as published, for a GPU.
+
+The entries for MNIST and Fashion-MNIST are made from the joint EBM's own, so that a table compares like with like: same
+images, same widths, same σ, same length of training. Two models pay more per step, and get fewer epochs instead of more
+time: BIVA half as many as the joint EBM, the latent EBM a fifth. What else a model cannot share, its file says.
+"""
+
+from dataclasses import replace
+
+from hebm_lib.config import (
+    BaselineConfig,
+    DataConfig,
+    ExperimentConfig,
+    GeneratorConfig,
+    InferenceConfig,
+    LangevinConfig,
+    ModelConfig,
+    OptimiserConfig,
+    PriorConfig,
+    TrainingConfig,
+)
+
+__all__ = ["baseline_experiments"]
+
+NO_ENERGY = PriorConfig(())
+NO_CHAIN = LangevinConfig(steps=0)
+"""Samples of a prior without an energy are exact."""
+FASHION = DataConfig("fashion-mnist", size=28)
+
+
+def one_level(model: ModelConfig) -> ModelConfig:
+    """The same places and widths and as many units, with all units in one level."""
+    g, i = model.generator, model.inference
+    return replace(
+        model,
+        latent_dims=(sum(model.latent_dims),),
+        generator=replace(g, factors=(), widths=(), entries=(), plain_factors=g.factors, plain_widths=g.widths),
+        inference=replace(i, factors=(), widths=(), reads=(), plain_factors=i.factors, plain_widths=i.widths),
+    )
+
+
+def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[ExperimentConfig]:
+    """MNIST and Fashion-MNIST at the budget of ``joint`` (all digits, three levels); ``small`` is digits 0, 1, 2."""
+    model, training = joint.model, replace(joint.training, langevin=NO_CHAIN)
+    # Conditional hierarchies raise the KL more slowly, or the upper levels fall silent before they are used.
+    slow, short = replace(training, kl_warmup_epochs=2), replace(joint.training, epochs=2)
+    ladder = replace(model, kind="vlae", prior=NO_ENERGY)
+    vae = replace(one_level(ladder), kind="vae")
+    lebm = replace(one_level(model), kind="lebm")
+    g, i = model.generator, model.inference
+    hvae = replace(
+        ladder,
+        kind="hvae",
+        latent_dims=(2 * 14**2, 16, 8),
+        generator=replace(g, entries=("map", "map"), local_levels=(1,), top_hidden=(128, 128), batch_norm=True),
+        inference=replace(i, reads=("map", "map"), batch_norm=True),
+        baseline=BaselineConfig(free_bits=2.0, free_bits_epochs=2.0),
+    )
+    lvae = replace(
+        ladder,
+        kind="lvae",
+        latent_dims=(16, 16, 8),
+        generator=replace(g, entries=("map", "map"), join="replace", top_hidden=(128, 128), batch_norm=True),
+        inference=replace(i, reads=("map", "map"), batch_norm=True),
+    )
+    biva = replace(
+        ladder,
+        kind="biva",
+        latent_dims=(4, 4, 4, 4, 4, 8),
+        generator=GeneratorConfig((2, 4, 4, 4, 4), (16,) + (32,) * 4, ("map",) * 5, (128,), 4, 32, batch_norm=True),
+        inference=InferenceConfig((2, 4, 4, 4, 4), (16,) + (32,) * 4, ("map",) * 5, (128,), batch_norm=True),
+        baseline=BaselineConfig(free_bits=2.0),
+    )
+    provlae = replace(ladder, kind="provlae", baseline=BaselineConfig(epochs_per_step=3, fade_epochs=1))
+    two_units = replace(one_level(small.model), kind="lebm", latent_dims=(2,))
+    few_steps = BaselineConfig(posterior=LangevinConfig(8, 0.15))
+    # Measured on one thread of a machine on which the joint EBM takes eleven minutes for its ten epochs.
+    entries = (
+        ("mnist-vae", "VAE: one level of 14 units; 8 min", joint.data, vae, training),
+        ("mnist-vlae", "VLAE: the joint EBM's ladders, f = 0; 9 min", joint.data, ladder, training),
+        ("mnist-provlae", "pro-VLAE: VLAE learned from the top level down; 10 min", joint.data, provlae, training),
+        ("mnist-lvae", "ladder VAE: a chain of three levels; 9 min", joint.data, lvae, slow),
+        ("mnist-hvae", "HVAE: three levels, bottom-up inference; 9 min", joint.data, hvae, slow),
+        ("mnist-biva", "BIVA: six levels (Fig. 1); 8 min", joint.data, biva, replace(slow, epochs=6)),
+        (
+            "mnist-lebm",
+            "latent EBM: one level of 14 units; 9 min",
+            joint.data,
+            replace(lebm, baseline=few_steps),
+            short,
+        ),
+        (
+            "mnist-012-lebm",
+            "latent EBM: digits 0, 1, 2, two units (Fig. 2); 8 min",
+            small.data,
+            two_units,
+            small.training,
+        ),
+        ("fashion-vae", "VAE on Fashion-MNIST; 8 min", FASHION, vae, training),
+        ("fashion-vlae", "VLAE on Fashion-MNIST; 9 min", FASHION, ladder, training),
+        ("fashion-hvae", "HVAE on Fashion-MNIST; 9 min", FASHION, hvae, slow),
+    )
+    return [ExperimentConfig(*entry) for entry in entries]
+
+
+def published_baselines() -> list[ExperimentConfig]:
+    """The settings of the published models as far as this library can say them; each model's file lists the rest."""
+    grey, colour = DataConfig("mnist", size=28), DataConfig("svhn", size=32, fit="resize", channels=3)
+    shapes = DataConfig("3dshapes", size=64, fit="resize", channels=3)
+    vlae = ModelConfig(
+        "vlae",
+        (2, 2, 2),
+        28,
+        1,
+        GeneratorConfig(
+            (0, 0),
+            (1024, 1024),
+            ("map", "map"),
+            (1024, 1024),
+            4,
+            128,
+            "gate",
+            slope=0.1,
+            plain_factors=(2,),
+            plain_widths=(64,),
+            batch_norm=True,
+        ),
+        InferenceConfig(
+            (4, 4), (128, 128), ("map", "map"), (1024, 1024), slope=0.1, batch_norm=True, deviation="sigmoid"
+        ),
+        NO_ENERGY,
+        sigma=0.25,
+        baseline=BaselineConfig("laplace"),
+    )
+    provlae = ModelConfig(
+        "provlae",
+        (3, 3, 3),
+        64,
+        3,
+        GeneratorConfig(
+            (4, 8), (32, 32), ("map",) * 2, (256,), 16, 32, "concat", plain_factors=(2,), plain_widths=(32,)
+        ),
+        InferenceConfig((4, 8), (32, 32), ("map",) * 2, (256,), plain_factors=(16,), plain_widths=(32,)),
+        NO_ENERGY,
+        baseline=BaselineConfig("bernoulli", epochs_per_step=15),
+    )
+    lebm = ModelConfig(
+        "lebm",
+        (100,),
+        32,
+        3,
+        GeneratorConfig((), (), (), (), 8, 512, plain_factors=(2, 4), plain_widths=(128, 256)),
+        InferenceConfig((), (), ()),
+        PriorConfig((200, 200), spectral_norm=False),
+        sigma=0.3,
+    )
+    lvae = ModelConfig(
+        "lvae",
+        (64, 32, 16, 8, 4),
+        28,
+        1,
+        GeneratorConfig((0,) * 4, (512, 256, 128, 64), ("map",) * 4, (64,), 4, 64, "replace", batch_norm=True),
+        InferenceConfig((2, 4, 4, 4), (64,) * 4, ("map",) * 4, (64,), batch_norm=True),
+        NO_ENERGY,
+        baseline=BaselineConfig("bernoulli"),
+    )
+    hvae = ModelConfig(
+        "hvae",
+        (8 * 14**2, 16, 8),
+        28,
+        1,
+        GeneratorConfig((2, 4), (64, 64), ("map",) * 2, (64,), 4, 64, local_levels=(1,)),
+        InferenceConfig((2, 4), (64, 64), ("map",) * 2, (64,)),
+        NO_ENERGY,
+        baseline=BaselineConfig("bernoulli", free_bits=2.0, free_bits_epochs=200),
+    )
+    biva = ModelConfig(
+        "biva",
+        (96, 80, 64, 48, 32, 8),
+        28,
+        1,
+        GeneratorConfig((2,) * 5, (64,) * 5, ("map",) * 5, (64,), 4, 64),
+        InferenceConfig((2,) * 5, (64,) * 5, ("map",) * 5, (64,), plain_factors=(4,), plain_widths=(64,)),
+        NO_ENERGY,
+        baseline=BaselineConfig("bernoulli", free_bits=2.0),
+    )
+
+    def schedule(epochs: int, batch: int, rate: float, *, betas=(0.9, 0.999), decay=1.0, **others) -> TrainingConfig:
+        optimiser = OptimiserConfig(others.pop("rate_alpha", 1e-4), rate, betas, lr_decay=decay)
+        return TrainingConfig(epochs, batch, optimiser=optimiser, **{"langevin": NO_CHAIN} | others)
+
+    chains = schedule(
+        201, 100, 1e-4, betas=(0.5, 0.999), decay=0.998, rate_alpha=2e-5, langevin=LangevinConfig(60, 0.4)
+    )
+    entries = (
+        ("published-vlae", "VLAE's own MNIST settings", grey, vlae, schedule(100, 100, 2e-4, kl_warmup_epochs=7)),
+        ("published-provlae", "pro-VLAE on 3D Shapes", shapes, provlae, schedule(45, 100, 5e-4, kl_weights=(8.0,) * 3)),
+        ("published-lebm", "the latent EBM's own SVHN settings", colour, lebm, chains),
+        (
+            "published-lvae",
+            "the ladder VAE's MNIST levels",
+            grey,
+            lvae,
+            schedule(2000, 256, 1e-3, kl_warmup_epochs=200),
+        ),
+        ("published-hvae", "HVAE's own MNIST settings", grey, hvae, schedule(1000, 128, 3e-4, kl_warmup_epochs=200)),
+        ("published-biva", "BIVA's MNIST settings", grey, biva, schedule(500, 48, 2e-3, decay=0.999999**1250)),
+    )
+    return [ExperimentConfig(name, f"{what}; for a GPU", *rest) for name, what, *rest in entries]
+
+
+def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> list[ExperimentConfig]:
+    """All entries; ``joint`` is the joint EBM on all of MNIST's digits, ``small`` the one on digits 0, 1 and 2."""
+    return laptop_baselines(joint, small) + published_baselines()
