@@ -10,7 +10,7 @@ from torch.distributions import Independent, Normal
 from hebm_lib import GaussianPrior, LatentSpec, build_model, load_dataset
 from hebm_lib.checkpoint import CheckpointError
 from hebm_lib.data import ImageDataset
-from hebm_lib.evaluation import class_measures
+from hebm_lib.evaluation import class_measures, exact_log_z
 from hebm_lib.metrics import classifier as classifiers
 from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.classifier import (
@@ -31,6 +31,7 @@ from hebm_lib.metrics.hierarchy import (
     traverse_report,
 )
 from hebm_lib.metrics.latent_classifier import encode_dataset, fit_latent_classifier, latent_accuracy
+from hebm_lib.prior import standard_normal_log_prob
 from hebm_lib.results import load_classifier_accuracy
 
 # ---- stroke width and slant -----------------------------------------------------------------------------------------
@@ -366,13 +367,30 @@ def test_the_published_classifiers_read_mnist_and_only_one_reads_faint_digits():
 def test_class_measures_are_those_of_the_two_figures():
     model, reader = FakeModel(), BySign(1)
     z, donors = torch.randn(2, 200, 3)
-    walks = [torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([-2.0, 0.0, 2.0])]
+    walks = [torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([-2.0, 0.0, 2.0]), torch.tensor([0.0, 1.0])]
     read = class_measures(model, reader, z, donors, walks, (0, 1, 2))
     assert read["class_change"] == class_change(model, reader, z, donors)
-    for level, values in enumerate(walks, start=1):
-        report = traverse_report(model, reader, z, level, 0, values, (0, 1, 2))
-        assert (read["traversal_stay"][level - 1], read["traversal_visit"][level - 1]) == (report.stay, report.visit)
-    assert (read["traversal_stay"], read["traversal_visit"]) == ([1.0, 0.0], [0.0, 1.0]), (
-        "z_2's first unit is the class"
+    for i, (unit, values) in enumerate(zip(((1, 0), (2, 0), (2, 1)), walks, strict=True)):
+        report = traverse_report(model, reader, z, *unit, values, (0, 1, 2))
+        assert (read["traversal_stay"][i], read["traversal_visit"][i]) == (report.stay, report.visit)
+    assert read["traversal_stay"] == [1.0, 0.0, 1.0] and read["traversal_visit"] == [0.0, 1.0, 0.0], (
+        "one unit is the class"
     )
     assert set(class_measures(model, reader, z, donors, None, (0, 1, 2))) == {"class_change"}
+
+
+def test_exact_log_z_of_a_quadratic_energy():
+    """exp(f) N(z; 0, I) with f = b·z has Z = exp(|b|²/2); it is measured in float64 and leaves the model as it was."""
+
+    class Linear(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.b = nn.Parameter(torch.tensor([3.0, -1.5]))
+
+        def log_prob_unnormalized(self, z):
+            return z @ self.b + standard_normal_log_prob(z)
+
+    model = nn.Module()
+    model.prior = Linear()
+    assert exact_log_z(model) == pytest.approx((9 + 2.25) / 2, abs=1e-6)
+    assert model.prior.b.dtype == torch.float32

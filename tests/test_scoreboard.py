@@ -60,3 +60,24 @@ def test_seeds_of_an_experiment_are_found_by_name(monkeypatch):
 @pytest.mark.parametrize("rows", [[], [["1", "2"]]])
 def test_markdown_table(rows):
     assert table(["a", "b"], rows).splitlines() == ["| a | b |", "| --- | --- |", *["| 1 | 2 |" for _ in rows]]
+
+
+def test_what_the_scoreboard_says_of_figure_6_is_so():
+    """The text above the table: the goal is met, a rich bottom takes the class, and the energy is not what sorts the levels."""
+    stay, visit = (
+        {
+            name: mean_and_sd(results.load_seeds(f"mnist-012{name}"), f"traversal_{kind}")
+            for name in ("", "-gaussian", "-rich")
+        }
+        for kind in ("stay", "visit")
+    )
+    for name in ("", "-gaussian"):
+        assert stay[name][0][0] > 0.85 and visit[name][1][0] > 0.85
+    assert stay["-rich"][0][0] < 0.1 and visit["-rich"][0][0] > 0.85
+    energy, gaussian = (results.load_result(f"mnist-012{name}")["metrics"]["elbo"] for name in ("", "-gaussian"))
+    assert abs(energy - gaussian) < 2
+
+
+def test_both_readers_are_in_the_table():
+    rows = scoreboard.figure6(variants=True).splitlines()
+    assert sum(scoreboard.SECOND in row for row in rows) == 4 and len(rows) == 11
