@@ -1,0 +1,79 @@
+"""What both ladders are built from, and the checks at their doors."""
+
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+__all__ = ["Stage", "activated", "check_images", "check_range", "conv", "dense", "diagonal_gaussian", "down", "up"]
+
+
+def conv(c_in: int, c_out: int) -> nn.Conv2d:
+    """Three by three, same size, no bias, Xavier-normal: the ladder's plain convolution."""
+    return _xavier(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False))
+
+
+def down(c_in: int, c_out: int) -> nn.Conv2d:
+    """Four by four with stride 2: halves the side."""
+    return _xavier(nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False))
+
+
+def up(c_in: int, c_out: int) -> nn.ConvTranspose2d:
+    """Four by four transposed with stride 2: doubles the side."""
+    return _xavier(nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False))
+
+
+def _xavier(layer):
+    nn.init.xavier_normal_(layer.weight)
+    return layer
+
+
+def activated(layer: nn.Module, width: int, slope: float, batch_norm: bool = False) -> list[nn.Module]:
+    """A layer that gives ``width`` channels, batch norm where it is asked for, and a leaky ReLU."""
+    norm = nn.BatchNorm1d if isinstance(layer, nn.Linear) else nn.BatchNorm2d
+    return [layer, *([norm(width)] if batch_norm else []), nn.LeakyReLU(slope)]
+
+
+def dense(widths: tuple[int, ...], slope: float, batch_norm: bool = False) -> nn.Sequential:
+    """Linear layers through ``widths``, a leaky ReLU after each."""
+    layers: list[nn.Module] = []
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += activated(nn.Linear(a, b), b, slope, batch_norm)
+    return nn.Sequential(*layers)
+
+
+class Stage(nn.Sequential):
+    """Two convolutions of the inference trunk: per halving a stride-2 and a plain one; without halving two plain ones."""
+
+    def __init__(self, c_in: int, c_out: int, halvings: int, slope: float, batch_norm: bool = False):
+        layers: list[nn.Module] = []
+        for shrink in [down] * halvings or [conv]:
+            layers += activated(shrink(c_in, c_out), c_out, slope, batch_norm)
+            layers += activated(conv(c_out, c_out), c_out, slope, batch_norm)
+            c_in = c_out
+        super().__init__(*layers)
+
+
+def diagonal_gaussian(mean: Tensor, scale: Tensor) -> Independent:
+    """``N(mean, diag(scale²))`` over the last axis."""
+    # Argument checks would read the values back from the device at every step; `Trainer` looks for NaN instead.
+    return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+
+
+def check_images(x: Tensor, channels: int, size: int) -> None:
+    """Raise `ValueError` unless ``x`` is a batch ``(n, channels, size, size)`` of floating-point images."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != (channels, size, size):
+        raise ValueError(f"expected images of shape (n, {channels}, {size}, {size}), got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"expected floating-point images in [-1, 1], got {x.dtype}: load_dataset returns them ready, or divide "
+            "uint8 images by 127.5 and subtract 1"
+        )
+
+
+def check_range(x: Tensor) -> None:
+    """Raise `ValueError` for images that hold NaN or lie far outside [-1, 1]. Waits for the device: not for a training step."""
+    most = float(x.detach().abs().max()) if x.numel() else 0.0
+    if not most <= 1.5:  # a NaN is not; a perturbed image may pass 1 a little
+        raise ValueError(
+            f"expected images in [-1, 1], got values up to {most:g}: load_dataset returns them ready, or divide images of "
+            "0 … 255 by 127.5 and subtract 1"
+        )
