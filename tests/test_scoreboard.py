@@ -37,7 +37,8 @@ def test_our_row_is_made_from_the_stored_runs(monkeypatch):
             "config": {"training": {"epochs": 3}},
         }
 
-    monkeypatch.setattr(scoreboard, "load_seeds", lambda name: [run([0.2, 0.4, 0.6]), run([0.3, 0.4, 0.8])])
+    stored = {"mnist": [run([0.2, 0.4, 0.6]), run([0.3, 0.4, 0.8])]}
+    monkeypatch.setattr(scoreboard, "load_seeds", lambda name: stored.get(name, []))
     ours = scoreboard.table1().splitlines()[-1]
     assert ours.startswith("| this book, joint EBM | 25.0 ± 7.1 | 40.0 ± 0.0 | 70.0 ± 14.1 |")
     assert "2 seeds, 3 epochs, 10 min each, a pocket calculator" in ours
@@ -81,3 +82,17 @@ def test_what_the_scoreboard_says_of_figure_6_is_so():
 def test_both_readers_are_in_the_table():
     rows = scoreboard.figure6(variants=True).splitlines()
     assert sum(scoreboard.SECOND in row for row in rows) == 4 and len(rows) == 11
+
+
+def test_what_the_scoreboard_says_of_vlae_is_so():
+    """The text below Table 1: without the energy the accuracy rises with the level as well; everything else is equal."""
+    vlae, joint = results.load_result("mnist-vlae"), results.load_result("mnist")
+    accuracy = vlae["metrics"]["latent_accuracy"]
+    assert accuracy == sorted(accuracy)
+    ours, theirs = joint["config"]["model"], vlae["config"]["model"]
+    for part in ("generator", "inference"):
+        assert ours[part].items() <= theirs[part].items(), "an older config lacks settings that came later"
+    assert (ours["latent_dims"], ours["sigma"]) == (theirs["latent_dims"], theirs["sigma"])
+    plain, chained = vlae["config"]["training"], joint["config"]["training"]
+    assert plain == {**chained, "langevin": plain["langevin"]}, "without an energy there is no chain to run"
+    assert vlae["provenance"]["data"] == joint["provenance"]["data"]
