@@ -39,8 +39,8 @@ lint: $(STAMP)  ## check code and pages with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(STAMP)  ## time the Langevin paths and a training step on this machine
-	$(BIN)/python -m hebm_lib bench
+bench: $(STAMP)  ## time prior sampling and training steps on this machine, ours beside others': make bench [ARGS=--quick]
+	$(BIN)/python -m hebm_lib bench $(ARGS)
 
 clean:  ## remove .venv, the built book and caches; runs/ stays
 	rm -rf .venv book/_build *.egg-info .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The command line: ``python -m hebm_lib {list, train, resume, evaluate, publish, fetch, scoreboard}``.
+"""The command line: ``python -m hebm_lib {list, train, resume, evaluate, publish, fetch, scoreboard, bench}``.
 
 Exit codes: 0 done; 2 the request was wrong (unknown name, bad setting, missing data); 3 training diverged.
 """
@@ -45,6 +45,11 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("fetch", help="download a data set").add_argument("name")
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
     commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
+    bench = commands.add_parser("bench", help="time prior sampling and training steps, ours beside others', here")
+    bench.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is stored")
+    bench.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
+    bench.add_argument("--threads", type=int, default=1, help="CPU threads of all contenders (default: 1)")
+    bench.add_argument("--draw", action="store_true", help="only write the page and figures from what is stored")
     return parser
 
 
@@ -112,6 +117,12 @@ def publish(run_dir: Path, weights: bool) -> None:
     print(f"published {path.stem}; the scoreboard is written again")
 
 
+def run_bench(options: argparse.Namespace) -> None:
+    from hebm_lib.bench import bench
+
+    bench(quick=options.quick, device=options.device, threads=options.threads, draw=options.draw)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
@@ -133,6 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         "fetch": lambda: fetch(options.name),
         "classifiers": publish_classifiers,
         "scoreboard": scoreboard.write_scoreboard,
+        "bench": lambda: run_bench(options),
     }
     try:
         actions[options.command]()

@@ -1,6 +1,6 @@
 """Langevin dynamics, the reference (Eq. 13 and 14 of the paper).
 
-Fast paths stand in `hebm_lib.prior`; each is tested against the loop in this file on the same noise.
+Fast paths stand in `hebm_lib.sampling`; each is tested against the loop in this file on the same noise.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def langevin_dynamics(
     return torch.stack(states) if trajectory else z.detach()
 
 
-def check_chain(z0: Tensor, steps: int, step_size: float) -> None:
+def check_chain(z0: Tensor, steps: int, step_size: float, every: int = 1) -> None:
     """Raise `ValueError` for a chain that cannot be run: shared by the reference and every fast path."""
     if z0.ndim != 2:
         raise ValueError(f"a chain starts from a tensor of shape (n, d), got {tuple(z0.shape)}")
@@ -63,3 +63,5 @@ def check_chain(z0: Tensor, steps: int, step_size: float) -> None:
         raise ValueError(f"the number of Langevin steps K must be a whole number ≥ 0, got {steps}")
     if not step_size > 0:
         raise ValueError(f"the Langevin step size s must be positive, got {step_size}")
+    if every < 1 or steps % every:
+        raise ValueError(f"a trajectory of {steps} steps cannot be kept every {every} steps: take a divisor")

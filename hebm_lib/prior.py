@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from hebm_lib.langevin import check_chain, langevin_dynamics
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import EnergyMLP
+from hebm_lib.sampling import Perceptron, backend_for, run_chain
 
 __all__ = ["GaussianPrior", "JointEBMPrior"]
 
@@ -41,14 +42,20 @@ class GaussianPrior(nn.Module):
         return standard_normal_log_prob(z)
 
     @torch.no_grad()
-    def sample(self, n, steps=0, step_size=0.4, *, z0=None, generator=None, trajectory=False) -> Tensor:
-        """Same signature as `JointEBMPrior.sample`. With ``steps=0`` the draw is exact; with steps a chain is run."""
+    def sample(
+        self, n, steps=0, step_size=0.4, *, z0=None, generator=None, trajectory=False, every=1, backend=None
+    ) -> Tensor:
+        """Same signature as `JointEBMPrior.sample`. With ``steps=0`` the draw is exact; with steps a chain is run.
+
+        There is no energy to be fast about: ``backend`` changes nothing.
+        """
         z0 = _start(self, n, z0, generator)
-        if trajectory or steps:
-            return langevin_dynamics(
-                self.log_prob_unnormalized, z0, steps, step_size, generator=generator, trajectory=trajectory
-            )
-        return z0
+        check_chain(z0, steps, step_size, every if trajectory else 1)
+        stride, states = every if trajectory else max(steps, 1), [z0]
+        for _ in range(steps // stride):
+            z = langevin_dynamics(self.log_prob_unnormalized, states[-1], stride, step_size, generator=generator)
+            states = [*states, z] if trajectory else [z]
+        return torch.stack(states) if trajectory else states[-1]
 
 
 class JointEBMPrior(nn.Module):
@@ -85,11 +92,13 @@ class JointEBMPrior(nn.Module):
         return self(z) + standard_normal_log_prob(z)
 
     @torch.no_grad()
-    def sample(self, n, steps, step_size, *, z0=None, generator=None, trajectory=False) -> Tensor:
+    def sample(
+        self, n, steps, step_size, *, z0=None, generator=None, trajectory=False, every=1, backend=None
+    ) -> Tensor:
         """``K`` Langevin steps towards p_α from fresh Gaussian noise (Eq. 13 and 14).
 
-        The gradient of the perceptron is written out in closed form and the weights are resolved once per chain; on
-        the same noise the result equals `langevin_dynamics` up to rounding.
+        The weights are resolved once per chain and the chain is run by the fastest backend of `hebm_lib.sampling` for
+        this device; on the same noise the result equals `langevin_dynamics` up to rounding.
 
         Args:
             n: number of chains.
@@ -97,54 +106,41 @@ class JointEBMPrior(nn.Module):
             step_size: s.
             z0: starting points ``(n, d)``; None draws them from N(0, I).
             generator: source of all noise; None takes torch's global one.
-            trajectory: return every state.
+            trajectory: return the states ``0, every, 2 every, … K``.
+            every: steps between two states of the trajectory; has to divide K.
+            backend: a name of `hebm_lib.sampling.BACKENDS`; None takes the fastest, which `backend_for` names.
 
         Returns:
-            ``(n, d)``, or ``(K + 1, n, d)`` with ``trajectory``.
+            ``(n, d)``, or ``(K / every + 1, n, d)`` with ``trajectory``.
 
         Raises:
-            ValueError: for a wrong shape of ``z0``, a negative K or a step size that is not positive.
+            ValueError: for a wrong shape of ``z0``, a chain that cannot be run (see `run_chain`), an unknown backend.
         """
-        z = _start(self, n, z0, generator).clone()
-        check_chain(z, steps, step_size)
-        weights, biases = self._resolved(z.dtype)
-        slope = self.energy.slope
-        noise, drift = torch.empty_like(z), torch.empty_like(z)
-        hidden = [torch.empty(len(z), w.shape[0], dtype=z.dtype, device=z.device) for w in weights[:-1]]
-        back = [torch.empty_like(h) for h in hidden]
-        states = torch.empty(steps + 1, *z.shape, dtype=z.dtype, device=z.device) if trajectory else None
-        if trajectory:
-            states[0] = z
-        half, keep = 0.5 * step_size**2, 1 - 0.5 * step_size**2
-        for step in range(steps):
-            # Forward: a_i = W_i h_{i-1} + b_i. Only the sign of each a_i is needed on the way back.
-            below = z
-            for h, w, b in zip(hidden, weights, biases, strict=False):
-                torch.addmm(b, below, w.t(), out=h)
-                torch.nn.functional.leaky_relu_(h, slope)
-                below = h
-            # Backward: ∇f = W_1ᵀ D_1 W_2ᵀ D_2 … w_out, with D_i the leaky ReLU's slopes (1 or `slope`).
-            g = weights[-1].expand(len(z), -1)
-            for i in reversed(range(len(hidden))):
-                # leaky_relu_backward multiplies by the slope where the activation is not positive.
-                torch.ops.aten.leaky_relu_backward.grad_input(g, hidden[i], slope, True, grad_input=back[i])
-                g = torch.mm(back[i], weights[i], out=drift if i == 0 else back[i - 1])
-            torch.randn(z.shape, dtype=z.dtype, device=z.device, generator=generator, out=noise)
-            # z + (s²/2)(∇f - z) + s ε
-            z.mul_(keep).add_(drift, alpha=half).add_(noise, alpha=step_size)
-            if trajectory:
-                states[step + 1] = z
-        return states if trajectory else z
+        z = _start(self, n, z0, generator)
+        chain = {"generator": generator, "trajectory": trajectory, "every": every, "backend": backend}
+        return run_chain(self.plain(z.dtype), z, steps, step_size, **chain)
 
-    def _resolved(self, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
-        """Plain weights and biases, spectral norm applied with the power iteration's present vectors, not moved."""
-        was_training = self.energy.training
-        self.energy.eval()
-        with parametrize.cached():
-            weights = [layer.weight.detach().to(dtype) for layer in self.energy.layers]
-        weights[-1] = self.energy.lipschitz * weights[-1]
-        self.energy.train(was_training)
-        return weights, [layer.bias.detach().to(dtype) for layer in self.energy.layers]
+    def backend_for(self, backend: str | None = None) -> str:
+        """The backend that `sample` takes here when asked for ``backend``; None asks for the fastest."""
+        z = next(self.parameters()).new_empty(0, self.latents.total)
+        return backend_for(self.plain(z.dtype), z, backend)
+
+    @torch.no_grad()
+    def plain(self, dtype: torch.dtype | None = None) -> Perceptron:
+        """f_α as fixed weights, spectral norm applied with the power iteration's present vectors, not moved."""
+        weights, biases = [], [layer.bias.detach() for layer in self.energy.layers]
+        for layer in self.energy.layers:
+            if not parametrize.is_parametrized(layer, "weight"):
+                weights.append(layer.weight.detach())
+                continue
+            weight, norms = layer.parametrizations.weight.original, layer.parametrizations.weight
+            for norm in norms:
+                was_training, norm.training = norm.training, False  # in training mode a call would move the vectors
+                weight = norm(weight)
+                norm.training = was_training
+            weights.append(weight)
+        weights[-1], biases[-1] = self.energy.lipschitz * weights[-1], self.energy.lipschitz * biases[-1]
+        return Perceptron(weights, biases, self.energy.slope).to(dtype or weights[0].dtype)
 
 
 def _start(prior: nn.Module, n: int, z0: Tensor | None, generator: torch.Generator | None) -> Tensor:

@@ -1,0 +1,107 @@
+"""Clock, machine and fits: what every part of the bench needs."""
+
+import gc
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib import metadata
+
+import torch
+
+__all__ = ["alternate", "describe_machine", "exponent", "slug", "summary"]
+
+
+def alternate(contenders: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds per call of each contender, ``rounds`` of each, one after another in turn.
+
+    A machine's speed drifts with its load and temperature; in turn, the drift falls on all contenders alike. One call
+    of each comes first and is not counted: compilers, caches and graphs get ready in it.
+    """
+    for call in contenders.values():
+        call()
+    seconds = {name: [] for name in contenders}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, call in contenders.items():
+                _wait(device)
+                start = time.perf_counter()
+                call()
+                _wait(device)
+                seconds[name].append(time.perf_counter() - start)
+    finally:
+        if collecting:
+            gc.enable()
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def summary(seconds: list[float]) -> dict:
+    """Median and quartiles, four significant digits."""
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else [seconds[0]] * 3
+    return {
+        "seconds": _short(middle),
+        "quartiles": [_short(low), _short(high)],
+        "rounds": len(seconds),
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def exponent(xs: list[float], seconds: list[float]) -> float:
+    """``p`` of the least-squares fit ``seconds ∝ x^p`` on logarithmic scales."""
+    a, b = [math.log(x) for x in xs], [math.log(s) for s in seconds]
+    return round(statistics.linear_regression(a, b).slope, 3)
+
+
+def describe_machine(device: torch.device) -> dict:
+    """What a timing depends on; no name of the machine and no path."""
+    described = {
+        "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in ("numba", "triton", "torchebm")},
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        described |= {
+            "memory_gib": round(properties.total_memory / 2**30, 1),
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
+        }
+    return described
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def slug(machine: dict) -> str:
+    """The name of a machine's result: ``bench-cpu``, ``bench-nvidia-h100-80gb-hbm3``."""
+    words = "".join(c if c.isalnum() else " " for c in machine["device"].lower()).split()
+    return "bench-" + "-".join(words)

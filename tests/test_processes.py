@@ -1,0 +1,93 @@
+"""Two processes (gloo, on the CPU) against one process with the doubled batch."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+import torch
+from conftest import PYTHON, subprocess_env, tiny_experiment
+
+from hebm_lib import Trainer, build_model, load_dataset
+
+BATCH = 50
+
+TWO = """
+import sys, torch
+from conftest import tiny_experiment
+from hebm_lib import Trainer, build_model, load_dataset
+
+torch.set_num_threads(1)
+config = tiny_experiment(epochs=1, batch_size=int(sys.argv[2]))
+torch.manual_seed(config.training.seed)
+trainer = Trainer(build_model(config.model), config, progress=False).fit(load_dataset("digits", "train"))
+assert trainer.fabric.world_size == 2
+torch.save(trainer.model.state_dict(), f"{sys.argv[1]}/rank{trainer.fabric.global_rank}.pt")
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory) -> list[dict]:
+    """Both ranks' weights after an epoch, launched by ``fabric run`` as book/run.md says."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "train.py").write_text(TWO)
+    launcher = [PYTHON, "-m", "lightning_fabric.cli", "--accelerator", "cpu", "--strategy", "ddp", "--devices", "2"]
+    process = subprocess.Popen(
+        [*launcher, str(folder / "train.py"), str(folder), str(BATCH)],
+        env=subprocess_env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=600)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said[-3000:]
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def one_process(monkeypatch, noise_of_two: bool) -> dict:
+    """One process with twice the batch. Its draws are the two processes' draws, one above the other, where asked."""
+    config = tiny_experiment(epochs=1, batch_size=2 * BATCH)
+    torch.manual_seed(config.training.seed)
+    trainer = Trainer(build_model(config.model), config, progress=False)
+    if noise_of_two:
+        ranks = [torch.Generator().manual_seed(config.training.seed * 1_000 + rank) for rank in (0, 1)]
+        randn = torch.randn
+
+        def both(*shape, generator=None, out=None, **options):
+            assert generator is not None, "noise from the global generator: the ranks' would not be known"
+            if generator is not trainer.generator:  # a backend's check of itself
+                return randn(*shape, generator=generator, out=out, **options)
+            n, d = shape if len(shape) == 2 else shape[0]
+            drawn = torch.cat([randn(n // 2, d, generator=rank, **options) for rank in ranks])
+            return drawn if out is None else out.copy_(drawn)
+
+        monkeypatch.setattr(torch, "randn", both)
+    return trainer.fit(load_dataset("digits", "train")).model.state_dict()
+
+
+def distance(a: dict, b: dict) -> float:
+    """The largest difference of any weight."""
+    # Eq. 10 does not depend on the energy's last bias: its gradient is rounding, and Adam makes steps of that.
+    names = [name for name in a if name != "prior.energy.layers.2.bias"]
+    return max((a[name] - b[name]).abs().max().item() for name in names)
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(two_processes, monkeypatch):
+    """The same images per step, the same noise for each image: the weights agree after an epoch of 14 steps.
+
+    Both runs take means of the same numbers in another order, so they differ by rounding, which Adam's division by the
+    gradient's size lets grow where a gradient is small. The learning rate is 1e-3: a wrong share of one rank in a single
+    step would move weights by as much.
+    """
+    whole = one_process(monkeypatch, noise_of_two=True)
+    for rank in two_processes:
+        assert distance(rank, whole) < 2e-4
+
+
+def test_the_comparison_would_notice_other_noise(two_processes, monkeypatch):
+    assert distance(two_processes[0], one_process(monkeypatch, noise_of_two=False)) > 2e-3
