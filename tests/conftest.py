@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -27,11 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    """Every test starts from the same random state and leaves torch's settings as it found them."""
+    """Every test starts from the same random state and leaves torch's and matplotlib's settings as it found them."""
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small tensors; and the same sums in the same order on every machine
-    yield
+    with matplotlib.rc_context():
+        yield
     torch.set_num_threads(threads)
 
 

@@ -1,6 +1,7 @@
 """The bench: its contenders run the same chain, its output is complete, and the page stands as its results have it."""
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -97,6 +98,24 @@ def test_contenders_take_turns_and_the_first_call_is_not_counted():
     calls = []
     seconds = timing.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3, CPU)
     assert calls == ["a", "b"] * 4 and [len(s) for s in seconds.values()] == [3, 3]
+
+
+def answers(name: str, device: torch.device) -> dict:
+    """Contenders of another process, for the next test."""
+
+    def fail():
+        raise ValueError("this contender fell over")
+
+    return {"who": lambda: {"process": os.getpid(), "threads": torch.get_num_threads()}, "fail": fail}
+
+
+def test_contenders_elsewhere_run_in_another_process_and_say_what_went_wrong():
+    with timing.Elsewhere(answers, "digits", CPU) as elsewhere:
+        assert elsewhere("who")["process"] == elsewhere.process.pid != os.getpid()
+        assert elsewhere("who")["threads"] == torch.get_num_threads() == 1
+        with pytest.raises(ValueError, match="fell over"):
+            elsewhere("fail")
+    assert not elsewhere.process.is_alive()
 
 
 def test_summary_and_exponent_by_hand():

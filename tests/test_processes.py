@@ -1,4 +1,4 @@
-"""Two processes (gloo, on the CPU) against one process with the doubled batch."""
+"""Two processes (gloo, on the CPU) against one process with the doubled batch; and what a trainer does to its process."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import PYTHON, subprocess_env, tiny_experiment
 
-from hebm_lib import Trainer, build_model, load_dataset
+from hebm_lib import Trainer, build_model, load_dataset, training
 
 BATCH = 50
 
@@ -91,3 +91,22 @@ def test_two_processes_train_as_one_with_the_doubled_batch(two_processes, monkey
 
 def test_the_comparison_would_notice_other_noise(two_processes, monkeypatch):
     assert distance(two_processes[0], one_process(monkeypatch, noise_of_two=False)) > 2e-3
+
+
+# ---- the process itself ---------------------------------------------------------------------------------------------
+
+
+def test_memory_is_kept_where_the_c_library_can_and_nothing_happens_elsewhere(monkeypatch):
+    asked = []
+
+    class Library:
+        def mallopt(self, setting, value):
+            asked.append((setting, value))
+
+    monkeypatch.setattr(training.ctypes, "CDLL", lambda name: Library())
+    config = tiny_experiment()
+    Trainer(build_model(config.model), config, progress=False)
+    assert [setting for setting, _ in asked] == [-1, -3] and all(value >= 1 << 25 for _, value in asked)
+    for library in (object, lambda: (_ for _ in ()).throw(OSError)):  # another C library; none that can be opened
+        monkeypatch.setattr(training.ctypes, "CDLL", lambda name, library=library: library())
+        Trainer(build_model(config.model), config, progress=False)
