@@ -57,10 +57,10 @@ class AuthorsStep:
     def __call__(self, x: Tensor) -> None:
         self._learn_energy(self._learn_networks(x))
 
-    def sample(self, n: int, like: Tensor) -> Tensor:
-        """z⁻: prior draws for one step."""
+    def sample(self, like: Tensor) -> Tensor:
+        """z⁻: as many prior draws as ``like`` has rows, where it is."""
         langevin = self.config.training.langevin
-        z = torch.randn(n, self.model.latents.total, device=like.device)
+        z = torch.randn(len(like), self.model.latents.total, device=like.device)
         return authors_chain(self.energy, z, langevin.steps, langevin.step_size)
 
     def _learn_networks(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class AuthorsStep:
         return z.detach()
 
     def _learn_energy(self, z_plus: Tensor) -> None:
-        z_minus = self.sample(len(z_plus), z_plus)
+        z_minus = self.sample(z_plus)
         loss = self.energy(z_minus).mean() - self.energy(z_plus).mean()
         self.alpha.zero_grad()
         loss.backward()

@@ -1,4 +1,7 @@
-"""The whole training step, timed: the authors' way and ours on the same networks and images; and where ours spends it."""
+"""The whole training step, timed: the authors' way and ours on the same networks and images; and where ours spends it.
+
+Each side has a process of its own. The library changes how its process keeps memory, and that must not help the other.
+"""
 
 import os
 from collections.abc import Callable
@@ -10,7 +13,7 @@ from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hebm_lib.bench.authors import AuthorsStep
-from hebm_lib.bench.timing import alternate, summary
+from hebm_lib.bench.timing import Elsewhere, alternate, summary
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.experiments import load_experiment
 from hebm_lib.model import build_model
@@ -29,40 +32,64 @@ KINDS = {
 """Kinds of work, by words in the names of torch's operators. The rest is element by element, or overhead."""
 
 
-def time_step(name: str, rounds: int, device: torch.device, batch: int | None = None) -> dict:
+def time_step(name: str, rounds: int, device: torch.device) -> dict:
     """One experiment's step on random images of its size: seconds, images per second, the share of Langevin.
 
     The speed of a step does not depend on what the images show.
     """
     config = load_experiment(name)
-    batch = batch or config.training.batch_size
-    shape = (batch, config.model.image_channels, config.model.image_size, config.model.image_size)
-    torch.manual_seed(0)
-    x = torch.rand(shape, device=device) * 2 - 1
-    theirs, ours, half = AuthorsStep(config, device), trainer(config, device), trainer(config, device, "bf16-mixed")
-    langevin = config.training.langevin
-    chain = (batch, langevin.steps, langevin.step_size)
-    last_epoch = float(config.training.epochs)
-    calls = {
-        "authors' way": partial(theirs, x),
-        "ours": partial(ours._one_step, x, last_epoch),
-        "ours, bf16-mixed": partial(half._one_step, x, last_epoch),
-        "authors' Langevin": partial(theirs.sample, batch, x),
-        "our Langevin": partial(ours.model.prior.sample, *chain, generator=ours.generator),
-    }
-    seconds = {label: summary(values) for label, values in alternate(calls, rounds, device).items()}
+    batch = config.training.batch_size
+    with Elsewhere(authors_side, name, device) as theirs, Elsewhere(our_side, name, device) as ours:
+        calls = {
+            "authors' way": partial(theirs, "step"),
+            "ours": partial(ours, "step"),
+            "ours, bf16-mixed": partial(ours, "half"),
+            "authors' Langevin": partial(theirs, "langevin"),
+            "our Langevin": partial(ours, "langevin"),
+        }
+        seconds = {label: summary(values) for label, values in alternate(calls, rounds, device).items()}
+        profiled = ours("profile")
     steps = ("authors' way", "ours", "ours, bf16-mixed")
     return {
         "experiment": name,
         "batch": batch,
-        "image": list(shape[1:]),
-        "parameters": sum(p.numel() for p in ours.model.parameters()),
+        "image": list(images(config, torch.device("meta")).shape[1:]),
+        "parameters": sum(p.numel() for p in build_model(config.model).parameters()),
         "rows": {
             label: seconds[label] | {"images_per_second": round(batch / seconds[label]["seconds"], 1)}
             for label in steps
         },
         "langevin": {"authors' way": seconds["authors' Langevin"], "ours": seconds["our Langevin"]},
-        "profile": shares(partial(ours._one_step, x, last_epoch), ours),
+        "profile": profiled,
+    }
+
+
+def images(config: ExperimentConfig, device: torch.device) -> torch.Tensor:
+    """A batch of noise in the shape of the experiment's images."""
+    m = config.model
+    shape = (config.training.batch_size, m.image_channels, m.image_size, m.image_size)
+    return torch.rand(shape, device=device) * 2 - 1
+
+
+def authors_side(name: str, device: torch.device) -> dict[str, Callable]:
+    """What is timed of the authors' way."""
+    config = load_experiment(name)
+    x, step = images(config, device), AuthorsStep(config, device)
+    return {"step": partial(step, x), "langevin": partial(step.sample, x)}
+
+
+def our_side(name: str, device: torch.device) -> dict[str, Callable]:
+    """What is timed of ours."""
+    config = load_experiment(name)
+    x, last_epoch, langevin = images(config, device), float(config.training.epochs), config.training.langevin
+    ours, half = trainer(config, device), trainer(config, device, "bf16-mixed")
+    sample, noise = ours.model.prior.sample, ours.generator
+    step = partial(ours._one_step, x, last_epoch)
+    return {
+        "step": step,
+        "half": partial(half._one_step, x, last_epoch),
+        "langevin": partial(sample, len(x), langevin.steps, langevin.step_size, generator=noise),
+        "profile": partial(shares, step, ours),
     }
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import multiprocessing
 import os
 import platform
 import statistics
@@ -11,7 +12,7 @@ from importlib import metadata
 
 import torch
 
-__all__ = ["alternate", "describe_machine", "exponent", "slug", "summary"]
+__all__ = ["Elsewhere", "alternate", "describe_machine", "exponent", "slug", "summary"]
 
 
 def alternate(contenders: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
@@ -37,6 +38,58 @@ def alternate(contenders: dict[str, Callable[[], object]], rounds: int, device: 
         if collecting:
             gc.enable()
     return seconds
+
+
+class Elsewhere:
+    """Contenders in a process of their own, with the memory, the settings and the caches of no one else.
+
+    Args:
+        make: a function of a module, called there as ``make(name, device)``; returns calls by name.
+
+    ``elsewhere("step")`` runs one and returns what it returns (sent through a pipe, so nothing large), when the device
+    is done with it.
+    """
+
+    def __init__(self, make: Callable[..., dict[str, Callable]], name: str, device: torch.device):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, end = context.Pipe()
+        arguments = (end, make, name, device, torch.get_num_threads())
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        self.process.start()
+        end.close()
+
+    def __call__(self, call: str):
+        self.pipe.send(call)
+        answer = self.pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def __enter__(self) -> "Elsewhere":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.pipe.close()
+        self.process.join(30)
+        self.process.kill()
+
+
+def _serve(pipe, make, name: str, device: torch.device, threads: int) -> None:
+    """The other process: make the contenders, then run what is asked for until nobody asks any more."""
+    torch.set_num_threads(threads)
+    calls: dict[str, Callable] = {}
+    while True:
+        try:
+            asked = pipe.recv()
+        except EOFError:
+            return
+        try:
+            calls = calls or make(name, device)
+            answer = calls[asked]()
+            _wait(device)
+            pipe.send(answer if isinstance(answer, dict) else None)
+        except Exception as error:  # whatever it is, the other side should say it
+            pipe.send(error)
 
 
 def _wait(device: torch.device) -> None:
