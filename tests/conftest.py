@@ -1,6 +1,8 @@
 """What the tests share: tiny configs that train in a second, image packs made on the spot, an exact 2-D quadrature."""
 
 import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -126,3 +128,22 @@ def subprocess_env(**extra) -> dict:
 
 
 PYTHON = sys.executable
+
+
+def launch_two_processes(script: Path, *arguments) -> None:
+    """Run a script by ``fabric run`` on two CPU processes, as book/run.md says; fail with what it printed."""
+    launcher = [PYTHON, "-m", "lightning_fabric.cli", "--accelerator", "cpu", "--strategy", "ddp", "--devices", "2"]
+    process = subprocess.Popen(
+        [*launcher, str(script), *map(str, arguments)],
+        env=subprocess_env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=600)
+    finally:
+        if process.poll() is None:  # the launcher and both of its processes
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said[-3000:]

@@ -1,12 +1,8 @@
 """Two processes (gloo, on the CPU) against one process with the doubled batch; and what a trainer does to its process."""
 
-import os
-import signal
-import subprocess
-
 import pytest
 import torch
-from conftest import PYTHON, subprocess_env, tiny_experiment
+from conftest import launch_two_processes, tiny_experiment
 
 from hebm_lib import Trainer, build_model, load_dataset, training
 
@@ -31,21 +27,7 @@ def two_processes(tmp_path_factory) -> list[dict]:
     """Both ranks' weights after an epoch, launched by ``fabric run`` as book/run.md says."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "train.py").write_text(TWO)
-    launcher = [PYTHON, "-m", "lightning_fabric.cli", "--accelerator", "cpu", "--strategy", "ddp", "--devices", "2"]
-    process = subprocess.Popen(
-        [*launcher, str(folder / "train.py"), str(folder), str(BATCH)],
-        env=subprocess_env(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=600)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, said[-3000:]
+    launch_two_processes(folder / "train.py", folder, BATCH)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import PYTHON, subprocess_env, tiny_experiment, tiny_model
+from conftest import PYTHON, launch_two_processes, subprocess_env, tiny_experiment, tiny_model
 from safetensors.torch import load_file
 
 from hebm_lib import JointEBM, Trainer, build_model, load_dataset, load_run
@@ -571,21 +571,7 @@ torch.save({"weights": trainer.model.state_dict(), "order": read[0], "world": tr
 def test_two_processes_share_the_images_and_end_with_the_same_weights(tmp_path):
     script, run = tmp_path / "train.py", tmp_path / "run"
     script.write_text(TWO)
-    command = [PYTHON, "-m", "lightning_fabric.cli", "--accelerator", "cpu", "--strategy", "ddp", "--devices", "2"]
-    process = subprocess.Popen(
-        [*command, str(script), str(run), str(tmp_path)],
-        env=subprocess_env(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=600)
-    finally:
-        if process.poll() is None:  # the launcher and both of its processes
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, said[-3000:]
+    launch_two_processes(script, run, tmp_path)
     one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert one["world"] == two["world"] == 2 and one["steps"] == two["steps"] == 7
     for name in one["weights"]:

@@ -1,0 +1,129 @@
+"""Settings of data, a whole model and a whole run."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hebm_lib.config.checks import require, require_choices
+from hebm_lib.config.networks import GeneratorConfig, InferenceConfig, PriorConfig
+from hebm_lib.config.training import LangevinConfig, TrainingConfig
+from hebm_lib.latents import LatentSpec
+
+__all__ = ["BaselineConfig", "DataConfig", "ExperimentConfig", "ModelConfig"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are made to fit the model."""
+
+    name: str = "digits"
+    """A data set that `hebm_lib.data.load_dataset` knows, or the name of an image pack under HEBM_DATA."""
+    classes: tuple[int, ...] | None = None
+    """Keep only these labels; None keeps all."""
+    size: int = 8
+    """Side of the square images that the model sees, in pixels."""
+    fit: Literal["pad", "resize"] = "pad"
+    """How smaller or larger images reach that size: a border of black, or bilinear resizing of the centre square."""
+    crop: int = 0
+    """With ``resize``: side of the centred square that is scaled, in source pixels; 0 takes the largest."""
+    channels: Literal[1, 3] = 1
+    """Grey or colour."""
+
+    def __post_init__(self):
+        require_choices(self)
+        require(self.size >= 4 and self.size % 4 == 0, f"data.size must be a positive multiple of 4, got {self.size}")
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """What only models of `hebm_lib.baselines` have. Each says in its docstring which of these it uses."""
+
+    likelihood: Literal["gaussian", "laplace", "bernoulli"] = "gaussian"
+    """log p(x|z): normal noise as in Eq. 4; Laplace noise of scale σ, which makes an L1 loss; or independent pixels that
+    are on with the probability that the grey value says."""
+    free_bits: float = 0.0
+    """Nats per group of latent variables that the training loss does not charge for, spread evenly over its units."""
+    free_bits_epochs: float = 0.0
+    """After this many epochs the free nats fall linearly to 0 over as many again; 0 keeps them for the whole training."""
+    epochs_per_step: float = 3.0
+    """pro-VLAE: every so many epochs one more level, from the top down, takes part."""
+    fade_epochs: float = 0.0
+    """pro-VLAE: a level that joins is faded in linearly over this many epochs; 0 switches it on at once."""
+    inactive_kl: float = 0.5
+    """pro-VLAE: weight of the KL of levels that do not take part yet."""
+    posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(20, 0.1))
+    """Latent EBM: steps and step size of the chain that stands in for an inference network."""
+
+    def __post_init__(self):
+        require_choices(self)
+        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl"):
+            require(getattr(self, name) >= 0, f"baseline.{name} must not be negative, got {getattr(self, name)}")
+        require(self.epochs_per_step > 0, f"baseline.epochs_per_step must be positive, got {self.epochs_per_step}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that is needed to build a model."""
+
+    kind: str = "joint-ebm"
+    """Which model of the library this is: the joint EBM, or a baseline by its file's name."""
+    latent_dims: tuple[int, ...] = (2, 8)
+    """Units per level, z_1 (bottom) first."""
+    image_size: int = 8
+    """Side of the images in pixels, a multiple of 4."""
+    image_channels: Literal[1, 3] = 1
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    sigma: float = 0.4
+    """Standard deviation σ of the pixel noise of Eq. 4, in units of the [-1, 1] range. The authors' G is 1 / (2σ²)."""
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
+
+    def __post_init__(self):
+        require_choices(self)
+        below = LatentSpec(self.latent_dims).levels - 1
+        for name, part in (("generator", self.generator), ("inference", self.inference)):
+            require(
+                len(part.factors) == below,
+                f"{name}: {len(self.latent_dims)} levels need {below} entries below the top, got {len(part.factors)}",
+            )
+            base = (self.generator.base_factor,) if name == "generator" else ()
+            for f in part.factors + part.plain_factors + base:
+                require(
+                    f == 0 or self.image_size % f == 0,
+                    f"{name}: images of side {self.image_size} cannot be divided by {f}",
+                )
+        require(
+            self.image_size >= 4 and self.image_size % 4 == 0,
+            f"model.image_size must be a positive multiple of 4, got {self.image_size}",
+        )
+        require(self.sigma > 0, f"model.sigma must be positive, got {self.sigma}")
+        for level in self.generator.local_levels:
+            places = (self.image_size // self.generator.factors[level - 1]) ** 2
+            require(
+                self.latent_dims[level - 1] % places == 0,
+                f"level {level} is local: its units must be a multiple of the {places} places of its feature, got "
+                f"{self.latent_dims[level - 1]}",
+            )
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One named run of the book."""
+
+    name: str = "custom"
+    description: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self):
+        require(
+            (self.data.size, self.data.channels) == (self.model.image_size, self.model.image_channels),
+            f"data gives images of side {self.data.size} with {self.data.channels} channel(s), the model expects "
+            f"{self.model.image_size} with {self.model.image_channels}: set both alike",
+        )
+        weights = self.training.kl_weights
+        require(
+            len(weights) in (0, len(self.model.latent_dims)),
+            f"training.kl_weights needs one value per level ({len(self.model.latent_dims)}), got {len(weights)}",
+        )

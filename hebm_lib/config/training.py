@@ -1,0 +1,73 @@
+"""Settings of Algorithm 1 and of its optimisers."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hebm_lib.config.checks import require, require_choices
+
+__all__ = ["LangevinConfig", "OptimiserConfig", "TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class LangevinConfig:
+    """Prior sampling (Eq. 13)."""
+
+    steps: int = 60
+    """K, Langevin steps per draw."""
+    step_size: float = 0.4
+    """s, the step size."""
+
+    def __post_init__(self):
+        require(self.steps >= 0, f"langevin.steps must not be negative, got {self.steps}")
+        require(self.step_size > 0, f"langevin.step_size must be positive, got {self.step_size}")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam, one for the energy (α) and one for generator and inference network together (β, φ)."""
+
+    lr_alpha: float = 1e-4
+    lr_beta_phi: float = 1e-3
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    """Applied to β and φ only."""
+    lr_decay: float = 1.0
+    """Both rates are multiplied by this after each epoch."""
+
+    def __post_init__(self):
+        require(self.lr_alpha >= 0 and self.lr_beta_phi >= 0, "optimiser: learning rates must not be negative")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Algorithm 1: how long, in what order, what is written down."""
+
+    epochs: int = 10
+    batch_size: int = 100
+    """Images per step and process."""
+    seed: int = 1
+    order: Literal["alpha-first", "alpha-last"] = "alpha-first"
+    """Algorithm 1 of the paper updates the energy first; the authors' code updates it last."""
+    kl_warmup_epochs: float = 0.0
+    """The prior's terms, KL and f together, are weighed by a factor that rises linearly from 0 to 1 over this many epochs."""
+    kl_weights: tuple[float, ...] = ()
+    """Weight of the KL term per level, z_1 first; empty means 1 everywhere. Anything else is no longer the ELBO."""
+    langevin: LangevinConfig = field(default_factory=LangevinConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    log_every: int = 50
+    """Steps between two lines of metrics.jsonl; the only moments at which the host waits for the device."""
+    checkpoint_every: int = 0
+    """Steps between two checkpoints; 0 means at the end of each epoch."""
+    keep_checkpoints: int = 2
+    energy_bound: float = 1e4
+    """The run stops when the mean ``|f|`` over a batch passes this bound: the energy has diverged."""
+
+    def __post_init__(self):
+        require_choices(self)
+        require(self.epochs >= 0, f"training.epochs must not be negative, got {self.epochs}")
+        require(self.batch_size > 0, f"training.batch_size must be positive, got {self.batch_size}")
+        require(self.log_every > 0, f"training.log_every must be positive, got {self.log_every}")
+        require(self.checkpoint_every >= 0, "training.checkpoint_every must not be negative")
+        require(self.keep_checkpoints > 0, "training.keep_checkpoints must be at least 1")
+        require(self.kl_warmup_epochs >= 0, "training.kl_warmup_epochs must not be negative")
