@@ -54,10 +54,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def list_all() -> None:
-    published = set(checkpoint.pretrained_names())
+    published, wide = set(checkpoint.pretrained_names()), max(map(len, EXPERIMENTS))
     print("experiments (train NAME; NAME@2 is the same with seed 2):")
     for name, config in EXPERIMENTS.items():
-        print(f"  {name:<14} {'published' if name in published else '':<10} {config.description}")
+        print(f"  {name:<{wide}} {'published' if name in published else '':<10} {config.description}")
     print("results:", ", ".join(result_names()) or "none")
     print("data sets:", ", ".join(available_datasets()))
 
