@@ -167,9 +167,10 @@ small: the exact bounds, in the table of all runs, with and without it lie withi
 
 ## The measuring tool
 
-Generated digits are averages: fainter and softer than MNIST's. A classifier that was trained on crisp digits alone calls
-a faint 2 a 1, real ones included. So the book's classifier, `mnist-classifier`, was trained on faint and soft digits too.
-Where it decides, the tables above also give the reading of the one that was not, `mnist-classifier-plain`.
+Generated digits are averages: fainter and softer than MNIST's. A classifier that was trained on crisp digits alone misreads
+more than half of the real ones once they have a third of their ink. So the book's classifier, `mnist-classifier`, was
+trained on faint and soft digits too. Where it decides, the tables above also give the reading of the one that was not,
+`mnist-classifier-plain`.
 
 {readers()}
 

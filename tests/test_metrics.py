@@ -361,7 +361,7 @@ def test_the_published_classifiers_read_mnist_and_only_one_reads_faint_digits():
         for kind, share in found.items():
             assert share == pytest.approx(shares[kind], abs=0.03), f"{name}, {kind}"
     assert min(stored["mnist-classifier"].values()) > 0.97
-    assert stored["mnist-classifier-plain"]["a third of the ink"] < 0.7
+    assert stored["mnist-classifier-plain"]["a third of the ink"] < 0.5
 
 
 def test_class_measures_are_those_of_the_two_figures():
