@@ -15,8 +15,9 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 from hebm_lib.experiments_baselines import baseline_experiments
+from hebm_lib.model import BUILDERS
 
-__all__ = ["EXPERIMENTS", "load_experiment"]
+__all__ = ["EXPERIMENTS", "experiment_of", "load_experiment"]
 
 
 def authors_svhn(name: str) -> ExperimentConfig:
@@ -98,13 +99,14 @@ def mnist(
     name: str = "mnist",
     description: str = "MNIST, all digits, three levels (Fig. 5, Table 1)",
     *,
+    data: str = "mnist",
     lipschitz: float = 3.0,
 ) -> ExperimentConfig:
-    """All ten digits, three levels (Fig. 5, Table 1)."""
+    """All ten classes of MNIST or Fashion-MNIST, three levels (Fig. 5, Table 1)."""
     return ExperimentConfig(
         name,
         description,
-        DataConfig("mnist", size=28),
+        DataConfig(data, size=28),
         ModelConfig(
             latent_dims=(2, 2, 10),
             image_size=28,
@@ -137,11 +139,27 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
             "the same with a steeper f: it can draw z_1's codes into one place before the generator uses them",
             lipschitz=10.0,
         ),
+        mnist("fashion", "Fashion-MNIST, the same networks (Table 1)", data="fashion-mnist"),
         authors_svhn("svhn-hs"),
         authors_svhn("svhn-fid"),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
     )
 }
+
+
+def experiment_of(data: str, model: str = "joint-ebm") -> str:
+    """Name of the run of one kind of model on the data of another run: ``("mnist", "vlae") -> "mnist-vlae"``.
+
+    This is what ``MODEL`` at the top of a page is for.
+
+    Raises:
+        ValueError: where the registry has no such run, with the kinds that it has.
+    """
+    names = {kind: f"{data}-{kind}" for kind in BUILDERS} | {"joint-ebm": data}
+    kinds = {kind: name for kind, name in names.items() if name in EXPERIMENTS}
+    if model not in kinds:
+        raise ValueError(f"there is no {model!r} on {data!r}; MODEL can be {', '.join(kinds) or 'nothing there'}")
+    return kinds[model]
 
 
 def load_experiment(name: str) -> ExperimentConfig:

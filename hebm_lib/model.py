@@ -122,16 +122,38 @@ class JointEBM(nn.Module):
             check_range(x)
         return self.log_likelihood(x, z) + self.prior.log_prob_unnormalized(z)
 
-    def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
+    def draw(
+        self, x: Tensor, *, posterior: Independent | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """One draw from ``q_φ(z|x)`` per image, ``(n, d)``, differentiable.
+
+        Args:
+            x: images ``(n, C, H, W)`` in [-1, 1].
+            posterior: ``encode(x)`` where the caller has it already.
+            generator: source of the noise; torch's global one if None.
+        """
+        posterior = self.encode(x) if posterior is None else posterior
+        mean = posterior.mean
+        return mean + posterior.stddev * torch.randn(mean.shape, device=x.device, dtype=mean.dtype, generator=generator)
+
+    def elbo(
+        self,
+        x: Tensor,
+        *,
+        z: Tensor | None = None,
+        posterior: Independent | None = None,
+        generator: torch.Generator | None = None,
+    ) -> ElboTerms:
         """The bound's terms for each image (Sec. 3.4), differentiable.
 
         Args:
             x: images ``(n, C, H, W)`` in [-1, 1].
             z: the draw from the posterior to use, ``(n, d)``; None draws one.
             posterior: ``encode(x)`` where the caller has it already.
+            generator: source of that draw's noise; torch's global one if None.
         """
         posterior = self.encode(x) if posterior is None else posterior
-        z = posterior.rsample() if z is None else z
+        z = self.draw(x, posterior=posterior, generator=generator) if z is None else z
         kl = gaussian_kl(posterior.mean, posterior.stddev)
         sse = self.sse(x, z)
         return ElboTerms(

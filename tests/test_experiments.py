@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hebm_lib import build_model, load_experiment
-from hebm_lib.experiments import EXPERIMENTS
+from hebm_lib.experiments import EXPERIMENTS, experiment_of
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -45,3 +45,19 @@ def test_a_wrong_name_suggests_near_ones():
         load_experiment("digit")
     with pytest.raises(ValueError, match="there are .*digits.*svhn-hs"):
         load_experiment("zzzz")
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "name"),
+    [("mnist", "joint-ebm", "mnist"), ("mnist", "biva", "mnist-biva"), ("mnist-012", "lebm", "mnist-012-lebm")],
+)
+def test_experiment_of_names_the_run_of_a_model_on_the_same_data(data, model, name):
+    assert experiment_of(data, model) == name
+    assert load_experiment(name).data == load_experiment(data).data
+
+
+def test_experiment_of_says_which_models_there_are():
+    with pytest.raises(ValueError, match="MODEL can be joint-ebm, .*vlae"):
+        experiment_of("mnist", "steep")
+    with pytest.raises(ValueError, match="nothing there"):
+        experiment_of("mnits")

@@ -203,6 +203,9 @@ class CodeModel(nn.Module):
         mean = x.flatten(1)[:, :3]
         return Independent(Normal(mean, torch.full_like(mean, 0.5)), 1)
 
+    def draw(self, x, *, generator):
+        return self.encode(x).mean + 0.5 * torch.randn(len(x), 3, generator=generator)
+
 
 def coded(n, seed):
     """Pixels: noise in z_1; in z_2 the class, one of four corners, with a little noise."""

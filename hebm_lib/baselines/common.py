@@ -102,10 +102,17 @@ class VariationalBaseline(JointEBM):
             sse=(x - draw.image).square().flatten(1).sum(1),
         )
 
-    def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
+    def elbo(
+        self,
+        x: Tensor,
+        *,
+        z: Tensor | None = None,
+        posterior: Independent | None = None,
+        generator: torch.Generator | None = None,
+    ) -> ElboTerms:
         """The bound's terms for each image, as of `JointEBM.elbo`; the energy is 0."""
         posterior = self.encode(x) if posterior is None else posterior
-        z = posterior.rsample() if z is None else z
+        z = self.draw(x, posterior=posterior, generator=generator) if z is None else z
         kl = gaussian_kl(posterior.mean, posterior.stddev)
         return self.terms(x, Draw(z, self.decode(z), posterior.mean, posterior.stddev, kl))
 

@@ -207,20 +207,27 @@ class HierarchicalBaseline(VariationalBaseline):
         draw = self.infer(x, torch.zeros(len(x), self.latents.total, device=x.device, dtype=x.dtype))
         return diagonal_gaussian(draw.mean, draw.scale)
 
-    def elbo(self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None) -> ElboTerms:
-        """The bound's terms for each image; the energy is 0.
+    def elbo(
+        self,
+        x: Tensor,
+        *,
+        z: Tensor | None = None,
+        posterior: Independent | None = None,
+        generator: torch.Generator | None = None,
+    ) -> ElboTerms:
+        """The bound's terms for each image at one draw; the energy is 0. ``posterior`` is not used: see the class.
 
-        Every metric of the library makes a draw as ``posterior.mean + posterior.stddev * noise``. Here such a ``z`` is the
-        name of a draw and not the draw itself: its noise is taken, and the path is walked with it, so that each level is
-        drawn given what was drawn at the others. `draw` gives codes, `log_joint` takes them as they are.
+        Raises:
+            ValueError: for a given ``z``: these terms belong to the path on which the codes were drawn.
         """
-        if z is None:
-            return self.terms(x, self.infer(x, self.noise(x)))
-        posterior = self.encode(x) if posterior is None else posterior
-        return self.terms(x, self.infer(x, (z - posterior.mean) / posterior.stddev))
+        if z is not None:
+            raise ValueError("a hierarchy draws its codes level by level: pass a generator instead of z")
+        return self.terms(x, self.infer(x, self.noise(x, generator)))
 
-    def draw(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """One draw from ``q(z|x)`` per image, ``(n, d)``."""
+    def draw(
+        self, x: Tensor, *, posterior: Independent | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """One draw from ``q(z|x)`` per image, ``(n, d)``; ``posterior`` is not used: see the class."""
         return self.infer(x, self.noise(x, generator)).z
 
     def noise_view(self) -> "NoiseView":

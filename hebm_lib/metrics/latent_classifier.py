@@ -20,11 +20,8 @@ def encode_dataset(model, data: ImageDataset, *, sampled: bool = False, seed: in
     generator = torch.Generator(device=model.device).manual_seed(seed)
     codes = []
     for index in torch.arange(len(data)).split(batch):
-        posterior = model.encode(data.batch(index).to(model.device))
-        code = posterior.mean
-        if sampled:
-            code = code + posterior.stddev * torch.randn(code.shape, device=model.device, generator=generator)
-        codes.append(code.cpu())
+        x = data.batch(index).to(model.device)
+        codes.append((model.draw(x, generator=generator) if sampled else model.encode(x).mean).cpu())
     return torch.cat(codes)
 
 
