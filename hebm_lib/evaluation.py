@@ -14,7 +14,14 @@ from hebm_lib.data import ImageDataset, load_split
 from hebm_lib.exact import Grid2D
 from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.classifier import load_classifier
-from hebm_lib.metrics.hierarchy import class_change, style_variation, traversal_range, traverse_report
+from hebm_lib.metrics.hierarchy import (
+    class_change,
+    level_pairs,
+    pixel_variance_share,
+    style_variation,
+    traversal_range,
+    traverse_report,
+)
 from hebm_lib.metrics.latent_classifier import encode_dataset, latent_accuracy
 
 __all__ = ["draw_figures", "evaluate_run", "measure_model", "metrics_table"]
@@ -42,6 +49,9 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     generator = torch.Generator(device=model.device).manual_seed(seed + 1)
     view = redraw_view(model)
     z, donors = (view.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))
+    metrics["pixel_variance"] = pixel_variance_share(view, z, donors)
+    if paired(view):
+        metrics["pair_pixel_variance"] = pixel_variance_share(view, z, donors, level_pairs(view))
     if config.data.name == "mnist":
         metrics |= style_variation(view, z[:60], donors[:20])
         walks = None
@@ -67,6 +77,11 @@ def redraw_view(model):
     return model.noise_view() if hasattr(model, "noise_view") else model
 
 
+def paired(model) -> bool:
+    """Whether pairs of levels are redrawn too, as in Fig. 1: in a hierarchy of four levels or more."""
+    return model.latents.levels >= 4 and model.latents.levels % 2 == 0
+
+
 def class_measures(model, classifier, z, donors, walks, classes) -> dict:
     """What one classifier reads in redrawn levels (Fig. 5) and, where ``walks`` are given, in traversals (Fig. 6).
 
@@ -76,6 +91,8 @@ def class_measures(model, classifier, z, donors, walks, classes) -> dict:
         classes: the classes that the model was trained on.
     """
     read = {"class_change": class_change(model, classifier, z, donors)}
+    if paired(model):
+        read["pair_class_change"] = class_change(model, classifier, z, donors, level_pairs(model))
     if walks is not None:
         units = [(level, unit) for level, dim in enumerate(model.latents.dims, start=1) for unit in range(dim)]
         reports = [
@@ -104,6 +121,7 @@ def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
         "kl": ("KL, nats", "{:.2f}"),
         "latent_accuracy": ("latent classifier", "{:.1%}"),
         "class_change": ("class change when redrawn", "{:.1%}"),
+        "pixel_variance": ("pixel variance when redrawn", "{:.1%}"),
         "stroke_width": ("spread of stroke width, pixels", "{:.2f}"),
         "slant": ("spread of slant", "{:.3f}"),
         "traversal_stay": ("class stays along the traversal", "{:.1%}"),

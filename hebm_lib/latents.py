@@ -71,8 +71,8 @@ class LatentSpec:
         if z.ndim == 0 or z.shape[-1] != self.total:
             raise ValueError(f"expected a latent of shape (n, {self.total}) for dims {self.dims}, got {tuple(z.shape)}")
 
-    def redraw(self, z: Tensor, level: int, donor: Tensor) -> Tensor:
-        """``z`` with one level replaced by the same level of ``donor`` (shapes broadcast), the rest kept.
+    def redraw(self, z: Tensor, level: int | Sequence[int], donor: Tensor) -> Tensor:
+        """``z`` with one level, or several, replaced by the same of ``donor`` (shapes broadcast), the rest kept.
 
         This is how the authors' code draws Figures 4 and 5: ``donor`` holds the codes of other joint prior chains.
         """
@@ -80,7 +80,8 @@ class LatentSpec:
         self.check(donor)
         z, donor = torch.broadcast_tensors(z, donor)
         out = z.clone()
-        out[..., self.columns(level)] = donor[..., self.columns(level)]
+        for one in (level,) if isinstance(level, int) else level:
+            out[..., self.columns(one)] = donor[..., self.columns(one)]
         return out
 
     def traverse(self, z: Tensor, level: int, unit: int, values: Tensor) -> Tensor:

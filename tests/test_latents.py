@@ -47,6 +47,12 @@ def test_redraw_takes_one_level_from_the_donor_and_keeps_the_rest():
     assert torch.equal(z, numbered()), "redraw must not write into its argument"
 
 
+def test_redraw_takes_several_levels_together():
+    z, donor = numbered(), -numbered()
+    twice = SPEC.redraw(SPEC.redraw(z, 1, donor), 3, donor)
+    assert torch.equal(SPEC.redraw(z, (1, 3), donor), twice)
+
+
 def test_redraw_broadcasts_samples_against_donors():
     z, donors = torch.randn(4, 6), torch.randn(7, 6)
     out = SPEC.redraw(z[:, None], 2, donors[None])

@@ -1,5 +1,7 @@
 """The measuring tools on inputs whose answer is known beforehand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,8 @@ from hebm_lib.metrics.classifier import (
 )
 from hebm_lib.metrics.hierarchy import (
     class_change,
+    level_pairs,
+    pixel_variance_share,
     slant,
     stroke_width,
     style_variation,
@@ -157,6 +161,35 @@ def test_class_change_per_level():
     donors[:, 0] = 2.0
     assert class_change(FakeModel(), BySign(1), z, donors) == [0, 0.75]
     assert class_change(FakeModel(), BySign(0), z, donors) == [1, 0]
+
+
+def test_class_change_of_levels_redrawn_together():
+    z, donors = torch.zeros(4, 3), torch.zeros(4, 3)
+    donors[:1, 0], donors[3:, 1] = 2.0, 2.0
+    assert class_change(FakeModel(), BySign(1), z, donors, [(1, 2)]) == [0.25]
+    assert level_pairs(FakeModel()) == [(1, 2)]
+    with pytest.raises(ValueError, match="pairs"):
+        level_pairs(SimpleNamespace(latents=LatentSpec((1, 1, 1))))
+
+
+def test_pixel_variance_share_is_the_total_effect_index():
+    """x = (z_1, 2 z_2 + z_3, z_2 z_3) of independent standard normals: total effects by hand, in variances.
+
+    The whole variance is 1 + 5 + 1. z_1 (level 1) accounts for 1 of it, levels 2 and 3 for (4 + 1) and (1 + 1), since the
+    product counts for both.
+    """
+
+    class Product(nn.Module):
+        latents = LatentSpec((1, 1, 1))
+
+        def decode(self, z):
+            a, b, c = z.T
+            return torch.stack([a, 2 * b + c, b * c], 1)[:, :, None, None]
+
+    z, donors = torch.randn(2, 200_000, 3)
+    share = pixel_variance_share(Product(), z, donors)
+    assert share == pytest.approx([1 / 7, 5 / 7, 2 / 7], abs=0.01)
+    assert pixel_variance_share(Product(), z, donors, [(1, 2, 3), (2, 3)]) == pytest.approx([1, 6 / 7], abs=0.01)
 
 
 def test_style_variation_is_the_spread_over_donors():

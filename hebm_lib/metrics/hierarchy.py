@@ -15,6 +15,8 @@ from hebm_lib.metrics.classifier import predict
 __all__ = [
     "TraversalReport",
     "class_change",
+    "level_pairs",
+    "pixel_variance_share",
     "slant",
     "stroke_width",
     "style_variation",
@@ -66,19 +68,60 @@ def traverse_report(
     return TraversalReport(stay, visit)
 
 
+def single_levels(model) -> list[tuple[int, ...]]:
+    """Each level by itself, z_1 first."""
+    return [(level,) for level in range(1, model.latents.levels + 1)]
+
+
+def level_pairs(model) -> list[tuple[int, ...]]:
+    """{1, 2}, {3, 4}, …: the groups of Fig. 1.
+
+    Raises:
+        ValueError: for an odd number of levels.
+    """
+    levels = model.latents.levels
+    if levels % 2:
+        raise ValueError(f"{levels} levels do not make pairs")
+    return [(level, level + 1) for level in range(1, levels, 2)]
+
+
 @torch.no_grad()
-def class_change(model, classifier: nn.Module, z: Tensor, donors: Tensor) -> list[float]:
-    """Share of samples whose class changes when only level i is taken from another joint prior chain, i = 1 … L.
+def class_change(
+    model, classifier: nn.Module, z: Tensor, donors: Tensor, groups: list[tuple[int, ...]] | None = None
+) -> list[float]:
+    """Share of samples whose class changes when only some levels are taken from another joint prior chain.
 
     Args:
         z, donors: two independent sets of prior samples, each ``(n, d)``. This is the redraw of the authors' code.
+        groups: the levels that are redrawn together; None redraws each by itself, z_1 first.
     """
     before = predict(classifier, model.decode(z))
     rates = []
-    for level in range(1, model.latents.levels + 1):
-        after = predict(classifier, model.decode(model.latents.redraw(z, level, donors)))
+    for levels in groups or single_levels(model):
+        after = predict(classifier, model.decode(model.latents.redraw(z, levels, donors)))
         rates.append((after != before).float().mean().item())
     return rates
+
+
+@torch.no_grad()
+def pixel_variance_share(model, z: Tensor, donors: Tensor, groups: list[tuple[int, ...]] | None = None) -> list[float]:
+    """How much of the images' variance is there when only some levels are redrawn, all pixels together.
+
+    ``E ‖g(z) - g(z')‖² / (2 Var g)`` with z' the redrawn code: 1 if redrawing them is as good as drawing a new image, 0 if
+    the generator does not see them. For independent levels it is the total-effect index of Sobol in Jansen's form (1999).
+    The shares of several groups may add up to more than 1, since what two groups do together counts for both.
+
+    Args:
+        z, donors: two independent sets of prior samples, each ``(n, d)``.
+        groups: the levels that are redrawn together; None redraws each by itself, z_1 first.
+    """
+    images, others = model.decode(z).flatten(1), model.decode(donors).flatten(1)
+    variance = torch.cat([images, others]).var(0).sum()
+    shares = []
+    for levels in groups or single_levels(model):
+        moved = model.decode(model.latents.redraw(z, levels, donors)).flatten(1) - images
+        shares.append((moved.square().sum(1).mean() / (2 * variance)).item())
+    return shares
 
 
 @torch.no_grad()
