@@ -40,7 +40,7 @@ def result_names() -> list[str]:
     return sorted(
         p.stem
         for p in results_folder().glob("*.json")
-        if p.stem not in ("paper", "classifiers") and not p.stem.startswith("bench-")
+        if p.stem not in ("paper", "classifiers") and not p.stem.startswith(("bench-", "study-"))
     )
 
 

@@ -6,8 +6,11 @@ import pytest
 from conftest import ROOT
 
 from hebm_lib import results, scoreboard
+from hebm_lib.model import BUILDERS
 from hebm_lib.results import load_paper, mean_and_sd
-from hebm_lib.scoreboard import README_END, README_START, percent, table
+from hebm_lib.scoreboard import README_END, README_START, levels
+from hebm_lib.scoreboard.cells import number, percent, table
+from hebm_lib.scoreboard.family import FAMILY, family
 
 
 def test_the_scoreboard_page_is_up_to_date():
@@ -38,8 +41,8 @@ def test_our_row_is_made_from_the_stored_runs(monkeypatch):
         }
 
     stored = {"mnist": [run([0.2, 0.4, 0.6]), run([0.3, 0.4, 0.8])]}
-    monkeypatch.setattr(scoreboard, "load_seeds", lambda name: stored.get(name, []))
-    ours = scoreboard.table1().splitlines()[-1]
+    monkeypatch.setattr(levels, "load_seeds", lambda name: stored.get(name, []))
+    ours = levels.table1().splitlines()[-1]
     assert ours.startswith("| this book, joint EBM | 25.0 ± 7.1 | 40.0 ± 0.0 | 70.0 ± 14.1 |")
     assert "2 seeds, 3 epochs, 10 min each, a pocket calculator" in ours
 
@@ -80,8 +83,8 @@ def test_what_the_scoreboard_says_of_figure_6_is_so():
 
 
 def test_both_readers_are_in_the_table():
-    rows = scoreboard.figure6(variants=True).splitlines()
-    assert sum(scoreboard.SECOND in row for row in rows) == 4 and len(rows) == 11
+    rows = levels.figure6(variants=True).splitlines()
+    assert sum(levels.SECOND in row for row in rows) == 4 and len(rows) == 11
 
 
 def test_what_the_scoreboard_says_of_vlae_is_so():
@@ -97,3 +100,19 @@ def test_what_the_scoreboard_says_of_vlae_is_so():
     plain, chained = vlae["config"]["training"], joint["config"]["training"]
     assert plain == {**chained, "langevin": plain["langevin"]}, "without an energy there is no chain to run"
     assert vlae["provenance"]["data"] == joint["provenance"]["data"]
+
+
+def test_every_kind_of_model_has_its_row():
+    """A row per model that is published, in the family's order; what is no kind of model has none."""
+    kinds = {name: results.load_result(name)["config"]["model"] for name in results.result_names()}
+    for data in ("mnist", "fashion"):
+        published = [kind for kind in FAMILY if (data if kind == "joint-ebm" else f"{data}-{kind}") in kinds]
+        rows = family(data).splitlines()[2:]
+        assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [FAMILY[kind] for kind in published]
+    assert set(BUILDERS) == FAMILY.keys(), "a kind of model without a row"
+
+
+def test_a_bound_that_lacks_log_z_is_marked():
+    rows = {row.split(" | ")[0]: row for row in family("mnist").splitlines()}
+    assert "(+ log Z)" in rows["| joint EBM (ours)"] and "(+ log Z)" not in rows["| VLAE"]
+    assert number((0.5, math.nan), 2) == "0.50"
