@@ -1,0 +1,132 @@
+"""Scores for unfamiliar images, and how well a score tells them from familiar ones (Table 3, supplement Table 1).
+
+The decision function of the paper is the unnormalised ``log p(x, z)`` at a code z from q(z|x). It is kept here in its
+three terms, so that a page can say which of them decides.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
+from torch import Tensor
+
+from hebm_lib.data import ImageDataset
+
+__all__ = ["Detection", "JointTerms", "detection", "joint_terms", "worst_auprc"]
+
+
+@dataclass(frozen=True)
+class JointTerms:
+    """``log p(x, z)`` per image in its terms, each ``(n,)`` on the CPU, in nats.
+
+    Attributes:
+        likelihood: ``log p_β(x|z)``.
+        energy: ``f_α(z)``; 0 for a model without an energy.
+        base: ``log N(z; 0, I)``, or of a conditional hierarchy ``log p(z)``.
+        sse: ``‖x - g(z)‖²``; the likelihood without σ and its constant.
+    """
+
+    likelihood: Tensor
+    energy: Tensor
+    base: Tensor
+    sse: Tensor
+
+    @property
+    def log_joint(self) -> Tensor:
+        """The paper's decision function: high for familiar images."""
+        return self.likelihood + self.energy + self.base
+
+    def at_sigma(self, sigma: float) -> Tensor:
+        """The same, had the model's σ been another: ``-SSE/(2σ²) + f(z) + log N(z; 0, I)``."""
+        return -self.sse / (2 * sigma**2) + self.energy + self.base
+
+
+@torch.no_grad()
+def joint_terms(model, data: ImageDataset, *, sampled: bool = True, seed: int = 0, batch: int = 500) -> JointTerms:
+    """The terms of ``log p(x, z)`` for every image.
+
+    Args:
+        model: a `JointEBM` or a baseline with the same methods, in evaluation mode.
+        data: images of the model's size.
+        sampled: z is a draw from q(z|x), as the paper says; else its mean.
+        seed: of those draws.
+    """
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    parts: dict[str, list[Tensor]] = {"likelihood": [], "energy": [], "base": [], "sse": []}
+    for index in torch.arange(len(data)).split(batch):
+        x = data.batch(index).to(model.device)
+        z = model.draw(x, generator=generator) if sampled else model.encode(x).mean
+        image, energy = model.decode(z), model.prior(z)
+        values = {
+            "likelihood": model.pixel_log_likelihood(x, image),
+            "energy": energy,
+            "base": model.prior.log_prob_unnormalized(z) - energy,
+            "sse": (x - image).square().flatten(1).sum(1),
+        }
+        for name, value in values.items():
+            parts[name].append(value.cpu())
+    return JointTerms(**{name: torch.cat(values) for name, values in parts.items()})
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a score finds the positives.
+
+    Attributes:
+        auprc: area under the precision-recall curve by trapezoids, as in the code whose protocol Table 3 follows.
+        average_precision: the same without interpolation, as in the code behind the supplement's Table 1.
+        auroc: area under the receiver operating curve; 0.5 is chance.
+        prevalence: share of positives, the ``auprc`` of a random score.
+        worst: the smallest ``auprc`` that any score can have at this prevalence.
+    """
+
+    auprc: float
+    average_precision: float
+    auroc: float
+    prevalence: float
+    worst: float
+
+    def rounded(self) -> dict[str, float]:
+        """As plain numbers of four digits."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def worst_auprc(prevalence: float) -> float:
+    """``1 + (1 - π) ln(1 - π)/π``: the area if every positive comes last, in the limit of many images.
+
+    Raises:
+        ValueError: unless 0 < π < 1.
+    """
+    if not 0 < prevalence < 1:
+        raise ValueError(f"a prevalence is between 0 and 1, got {prevalence}")
+    return 1 + (1 - prevalence) * math.log(1 - prevalence) / prevalence
+
+
+def detection(score: Tensor, positive: Tensor) -> Detection:
+    """Compare a score with the truth.
+
+    Args:
+        score: ``(n,)``, higher for what is to be found; for the paper's decision function its negative.
+        positive: ``(n,)`` booleans.
+
+    Raises:
+        ValueError: for scores that are not finite, other shapes, or one class only.
+    """
+    score, truth = score.double().cpu(), positive.bool().cpu()
+    if score.shape != truth.shape or score.ndim != 1:
+        raise ValueError(f"one score and one truth per image, got {tuple(score.shape)} and {tuple(truth.shape)}")
+    if not score.isfinite().all():
+        raise ValueError(f"{int((~score.isfinite()).sum())} of {len(score)} scores are not finite")
+    if truth.all() or not truth.any():
+        raise ValueError("all images are of one kind: there is nothing to tell apart")
+    s, t = score.numpy(), truth.numpy()
+    precision, recall, _ = precision_recall_curve(t, s)
+    prevalence = float(t.mean())
+    return Detection(
+        float(auc(recall, precision)),
+        float(average_precision_score(t, s)),
+        float(roc_auc_score(t, s)),
+        prevalence,
+        worst_auprc(prevalence),
+    )
