@@ -13,7 +13,7 @@ from hebm_lib.data import ImageDataset, load_split
 from hebm_lib.experiments import experiment_of, load_experiment
 from hebm_lib.metrics.anomaly import HeldOut, hold_out
 from hebm_lib.metrics.detection import detection, joint_terms
-from hebm_lib.model import build_model
+from hebm_lib.reproduce import trainer_at
 from hebm_lib.training import Trainer
 
 __all__ = ["KINDS", "PAPER_LABELS", "anomaly_config", "contributions", "look_for", "train_without"]
@@ -95,10 +95,7 @@ def train_without(kind: str, label: int, runs: Path) -> dict:
     seed = config.training.seed
     held = thinned(hold_out(*(load_split(config.data, split) for split in ("train", "test")), label, seed=seed), seed)
     run = runs / config.name
-    torch.manual_seed(seed)
-    trainer = Trainer(build_model(config.model), config, run)
-    if list(run.glob("checkpoints/step-*")):
-        trainer.resume(run)
+    trainer = trainer_at(config, run)
     record = run / "found.json"  # what was found after each epoch, so that a resumed run has all of them
     found: dict[str, dict] = json.loads(record.read_text()) if record.exists() else {}
 

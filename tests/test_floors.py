@@ -33,6 +33,7 @@ FLOORS = {
     "scoreboard": 6,
     "bench": 6,
     "held_out": 6,
+    "reproduce": 6,
     "unfamiliar": 6,
     "__main__": 7,
 }
