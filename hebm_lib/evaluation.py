@@ -22,7 +22,8 @@ from hebm_lib.metrics.hierarchy import (
     traversal_range,
     traverse_report,
 )
-from hebm_lib.metrics.latent_classifier import encode_dataset, latent_accuracy
+from hebm_lib.metrics.information import level_information
+from hebm_lib.metrics.latent_classifier import encode_dataset
 
 __all__ = ["draw_figures", "evaluate_run", "measure_model", "metrics_table"]
 
@@ -41,7 +42,7 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     langevin, seed = config.training.langevin, config.training.seed
     chain = {"steps": langevin.steps, "step_size": langevin.step_size}
     bound = measure_bound(model, test, **chain, seed=seed)
-    metrics = asdict(bound) | {"mse01": bound.mse01, "latent_accuracy": latent_accuracy(model, train, test, seed=seed)}
+    metrics = asdict(bound) | {"mse01": bound.mse01} | level_information(model, train, test, seed=seed)
     if not config.model.prior.hidden:  # without an energy the prior is normalised: log Z = 0
         metrics["elbo"] = bound.elbo_plus_log_z
     elif model.latents.total == 2:  # in the plane Z is a sum, so the bound itself is known
@@ -120,6 +121,9 @@ def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
     per_level = {
         "kl": ("KL, nats", "{:.2f}"),
         "latent_accuracy": ("latent classifier", "{:.1%}"),
+        "sampled_latent_accuracy": ("the same on draws", "{:.1%}"),
+        "linear_probe": ("linear probe", "{:.1%}"),
+        "mutual_information": ("I(z; class) at least, nats", "{:.2f}"),
         "class_change": ("class change when redrawn", "{:.1%}"),
         "pixel_variance": ("pixel variance when redrawn", "{:.1%}"),
         "stroke_width": ("spread of stroke width, pixels", "{:.2f}"),

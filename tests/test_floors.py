@@ -32,6 +32,7 @@ FLOORS = {
     "publishing": 6,
     "scoreboard": 6,
     "bench": 6,
+    "studies": 6,
     "held_out": 6,
     "reproduce": 6,
     "unfamiliar": 6,
