@@ -24,11 +24,15 @@ from hebm_lib.metrics.hierarchy import (
 )
 from hebm_lib.metrics.information import level_information
 from hebm_lib.metrics.latent_classifier import encode_dataset
+from hebm_lib.metrics.two_sample import prior_fit
 
 __all__ = ["draw_figures", "evaluate_run", "measure_model", "metrics_table"]
 
 PRIOR_SAMPLES = 500
 """Prior samples behind every share and rate (Fig. 5 and 6)."""
+
+PLANAR = 4
+"""Most units of a model whose codes are kept for drawing, with their distance to the prior (Fig. 7)."""
 
 READERS = {"": "mnist-classifier", "plain_": "mnist-classifier-plain"}
 """Who says which digit a generated image shows: the book's classifier, and for comparison one trained on crisp digits only."""
@@ -47,6 +51,8 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
         metrics["elbo"] = bound.elbo_plus_log_z
     elif model.latents.total == 2:  # in the plane Z is a sum, so the bound itself is known
         metrics["elbo"] = bound.elbo_plus_log_z - exact_log_z(model)
+    if model.latents.total <= PLANAR:
+        metrics["prior_fit"] = prior_fit(model, train, langevin, seed=seed)
     generator = torch.Generator(device=model.device).manual_seed(seed + 1)
     view = redraw_view(model)
     z, donors = (view.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))

@@ -1,0 +1,152 @@
+"""Do prior samples look like posterior codes? Two two-sample tests, and what they say of a model's priors (Fig. 7).
+
+MMD (Gretton et al. 2012): the squared distance between the means of two samples in the feature space of the kernel
+``k(a, b) = exp(-‖a - b‖² / (2 h²))``. The unbiased estimate is 0 on average for two samples of one distribution.
+
+Classifier two-sample test (Lopez-Paz and Oquab 2017): how often does a classifier, here √n nearest neighbours, say of a
+held-out point which of two equally large samples it is from? One half where they cannot be told apart.
+"""
+
+import json
+import math
+
+import torch
+from torch import Tensor
+
+from hebm_lib.config import LangevinConfig
+from hebm_lib.data import ImageDataset
+from hebm_lib.metrics.latent_classifier import encode_posterior
+
+__all__ = ["classifier_two_sample", "median_distance", "mmd2", "mmd2_of_splits", "prior_fit"]
+
+SAMPLES = 1000
+"""Points of each of two samples that are compared."""
+LONG = 20
+"""How many times the steps of training a long chain has."""
+DRAWN = 400
+"""Posterior codes kept for figures."""
+
+
+def median_distance(x: Tensor) -> float:
+    """The median distance between two different points of ``x`` ``(n, d)``: the usual choice of h."""
+    n = len(x)
+    return torch.cdist(x, x)[~torch.eye(n, dtype=torch.bool, device=x.device)].median().item()
+
+
+def _kernel(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
+    if not bandwidth > 0:
+        raise ValueError(f"the kernel's bandwidth must be positive, got {bandwidth}")
+    return (-torch.cdist(a.double(), b.double()).square() / (2 * bandwidth**2)).exp()
+
+
+def mmd2(x: Tensor, y: Tensor, bandwidth: float) -> float:
+    """Unbiased MMD² of samples ``(n, d)`` and ``(m, d)``, each of at least two points; it may be slightly negative.
+
+    Raises:
+        ValueError: for a bandwidth that is not positive.
+    """
+    n, m = len(x), len(y)
+    within_x = (_kernel(x, x, bandwidth).sum() - n) / (n * (n - 1))
+    within_y = (_kernel(y, y, bandwidth).sum() - m) / (m * (m - 1))
+    return (within_x + within_y - 2 * _kernel(x, y, bandwidth).mean()).item()
+
+
+def mmd2_of_splits(x: Tensor, bandwidth: float, *, splits: int = 200, seed: int = 0) -> Tensor:
+    """MMD² between the two halves of ``x`` ``(2n, d)``, for random halves: what two samples of one distribution give.
+
+    Returns:
+        ``(splits,)``, float64.
+
+    Raises:
+        ValueError: for an odd number of points, or a bandwidth that is not positive.
+    """
+    if len(x) % 2:
+        raise ValueError(f"two halves need an even number of points, got {len(x)}")
+    n, generator = len(x) // 2, torch.Generator().manual_seed(seed)
+    k = _kernel(x, x, bandwidth)
+    signs = torch.ones(splits, 2 * n, dtype=k.dtype)
+    for row in signs:
+        row[torch.randperm(2 * n, generator=generator)[:n]] = -1
+    # With s = ±1, s·K·s is (sum within both halves) - 2 (sum across); without signs it is the sum of all.
+    signed, total = ((signs @ k) * signs).sum(1), k.sum()
+    within, across = (total + signed) / 2 - 2 * n, (total - signed) / 4
+    return within / (n * (n - 1)) - 2 * across / n**2
+
+
+def classifier_two_sample(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
+    """Accuracy of telling ``x`` from ``y``, both ``(n, d)``, on held-out points (five folds); 1/2 is chance.
+
+    Raises:
+        ValueError: where the samples differ in size, so that chance would not be one half.
+    """
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(x) != len(y):
+        raise ValueError(f"both samples need as many points, got {len(x)} and {len(y)}")
+    points = torch.cat([x, y]).cpu().double().numpy()
+    side = torch.arange(len(points)).ge(len(x)).long().numpy()
+    neighbours = math.isqrt(len(points) * 4 // 5)
+    judge = make_pipeline(StandardScaler(), KNeighborsClassifier(neighbours))
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    return float(cross_val_score(judge, points, side, cv=folds).mean())
+
+
+def prior_fit(model, train: ImageDataset, langevin: LangevinConfig, seed: int = 0) -> dict:
+    """How close a model's prior, and N(0, I), come to the aggregate posterior; plain JSON types.
+
+    Each list has one entry per level, z_1 first, and, where there are several levels, one for all units together.
+    Codes are posterior draws of 2,000 training images (fewer where there are fewer); half of them meet as many samples
+    of each prior, and h is their median distance.
+
+    Args:
+        model: of any kind whose prior can be sampled.
+        langevin: K and s of the prior's chains.
+        seed: of images, draws and chains.
+
+    Returns:
+        ``spaces``: names of the entries; ``mmd2`` and ``c2st``: per prior a list, where the priors are ``prior`` (K
+        steps, as in training), ``long`` (20 K steps, for a model with an energy) and ``gaussian``; ``mmd2_floor``: the
+        95 % quantile of MMD² between halves of the codes; ``c2st_floor``: the accuracy of telling two halves apart;
+        ``bandwidth``: h; ``codes`` and ``labels``: 400 codes, one list per unit, with their classes, for drawing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n = min(SAMPLES, len(train) // 2)
+    images = train.subset(torch.randperm(len(train), generator=generator)[: 2 * n])
+    codes = encode_posterior(model, images, seed=seed).draw
+    noise = torch.Generator(device=model.device).manual_seed(seed + 1)
+
+    def chains(steps: int) -> Tensor:
+        return model.prior.sample(n, steps, langevin.step_size, generator=noise).cpu()
+
+    samples = {"prior": chains(langevin.steps), "gaussian": torch.randn(n, model.latents.total, generator=generator)}
+    if hasattr(model.prior, "energy"):
+        samples["long"] = chains(LONG * langevin.steps)
+
+    def spaces(z: Tensor) -> list[Tensor]:
+        parts = list(model.latents.split(z))
+        return [*parts, z] if len(parts) > 1 else parts
+
+    views = spaces(codes)
+    bandwidth = [median_distance(view[:n]) for view in views]
+    result = {
+        "spaces": [f"z_{i + 1}" for i in range(model.latents.levels)] + ["all"] * (model.latents.levels > 1),
+        "mmd2": {
+            name: [mmd2(a, view[:n], h) for a, view, h in zip(spaces(z), views, bandwidth, strict=True)]
+            for name, z in samples.items()
+        },
+        "mmd2_floor": [
+            mmd2_of_splits(view, h, seed=seed).quantile(0.95).item() for view, h in zip(views, bandwidth, strict=True)
+        ],
+        "c2st": {
+            name: [classifier_two_sample(a, view[:n], seed=seed) for a, view in zip(spaces(z), views, strict=True)]
+            for name, z in samples.items()
+        },
+        "c2st_floor": [classifier_two_sample(view[n:], view[:n], seed=seed) for view in views],
+        "bandwidth": bandwidth,
+        "codes": [[round(value, 2) for value in column] for column in codes[:DRAWN].T.tolist()],
+        "labels": images.labels[:DRAWN].tolist(),
+    }
+    return json.loads(json.dumps(result))
