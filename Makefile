@@ -9,7 +9,7 @@ export HEBM_DATA := $(abspath $(HEBM_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: run test lab book pages scoreboard lint bench clean help
+.PHONY: run test lab book pages scoreboard experiments lint bench clean help
 
 $(STAMP): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,9 @@ pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="
 
 scoreboard: $(STAMP)  ## write the scoreboard page and the README's table from book/results/
 	$(BIN)/python -m hebm_lib scoreboard
+
+experiments: $(STAMP)  ## train, publish and measure whatever is missing (hours; resumes where it was interrupted)
+	$(BIN)/python -m hebm_lib experiments
 
 lint: $(STAMP)  ## check code and pages with ruff
 	$(BIN)/ruff check .
