@@ -86,14 +86,14 @@ def save_model(model: nn.Module, config: ModelConfig, path: Path, *, half: bool 
         model: the model.
         config: what `build_model` needs to make one like it.
         path: where to; an existing file is replaced at the end, in one move.
-        half: store the generator and the inference network in float16. The energy stays in float32: it is small, and
-            its samples would change.
+        half: store the networks in float16. An energy stays in float32: it is small, and its samples would change.
         metadata: more JSON values for the header, such as a run's provenance.
     """
     tensors = {}
     for name, tensor in model.state_dict().items():
-        small = name.startswith("prior.") or not tensor.is_floating_point()
-        tensors[name] = tensor.detach().cpu().to(tensor.dtype if small or not half else torch.float16).contiguous()
+        energy = name.startswith("prior.") and config.prior.hidden
+        halved = half and not energy and tensor.is_floating_point()
+        tensors[name] = tensor.detach().cpu().to(torch.float16 if halved else tensor.dtype).contiguous()
     header = {"format": FORMAT, "config": json.dumps(to_dict(config)), "metadata": json.dumps(metadata)}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)

@@ -6,7 +6,7 @@ import torch
 from conftest import tiny_experiment, tiny_model
 from safetensors.torch import load_file, safe_open, save_file
 
-from hebm_lib import Trainer, build_model, load_dataset, load_pretrained, load_run
+from hebm_lib import Trainer, build_model, load_dataset, load_experiment, load_pretrained, load_run
 from hebm_lib import checkpoint as checkpoints
 from hebm_lib.checkpoint import (
     CheckpointError,
@@ -84,6 +84,14 @@ def test_half_precision_halves_the_ladders_and_spares_the_energy(model, tmp_path
     assert torch.equal(again.prior(z), model.prior(z))
     assert not torch.equal(again.decode(z), model.decode(z))
     torch.testing.assert_close(again.decode(z), model.decode(z), atol=5e-3, rtol=0)
+
+
+def test_half_precision_holds_for_a_prior_without_an_energy(tmp_path):
+    """The heads of a conditional hierarchy are networks like any other."""
+    config = load_experiment("mnist-hvae").model
+    save_model(build_model(config), config, tmp_path / "half.safetensors", half=True)
+    kinds = {name: tensor.dtype for name, tensor in load_file(tmp_path / "half.safetensors").items()}
+    assert {kind for name, kind in kinds.items() if name.startswith("prior.")} == {torch.float16}
 
 
 # ---- atomic writes --------------------------------------------------------------------------------------------------
