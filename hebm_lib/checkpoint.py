@@ -13,6 +13,7 @@ A checkpoint is first written into a folder with another name and then renamed, 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -40,6 +41,7 @@ __all__ = [
     "replace_bytes",
     "replacing",
     "save_model",
+    "weights_digest",
     "write_atomically",
 ]
 
@@ -97,6 +99,21 @@ def save_model(model: nn.Module, config: ModelConfig, path: Path, *, half: bool 
     header = {"format": FORMAT, "config": json.dumps(to_dict(config)), "metadata": json.dumps(metadata)}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 over names, types, shapes and values of a file of weights; what its header says beside them does not count.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
+    tensors = read_weights(path)
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_model(path: Path, device="cpu") -> nn.Module:
