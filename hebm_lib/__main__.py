@@ -1,4 +1,4 @@
-"""The command line: ``python -m hebm_lib {list, train, resume, evaluate, publish, fetch, scoreboard, bench}``.
+"""The command line: ``python -m hebm_lib COMMAND``, with the commands that ``--help`` lists.
 
 Exit codes: 0 done; 2 the request was wrong (unknown name, bad setting, missing data); 3 training diverged.
 """
@@ -45,10 +45,15 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("fetch", help="download a data set").add_argument("name")
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
     commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
+    commands.add_parser("experiments", help="train, publish and measure whatever of the book is not published yet")
+    study = commands.add_parser("study", help="measure what pages read of published models, where it is not stored yet")
+    study.add_argument("names", nargs="*", metavar="NAME", help="which studies; all if none is named")
+    study.add_argument("--again", action="store_true", help="measure what is stored, too")
     bench = commands.add_parser("bench", help="time prior sampling and training steps, ours beside others', here")
     bench.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is stored")
     bench.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     bench.add_argument("--threads", type=int, default=1, help="CPU threads of all contenders (default: 1)")
+    bench.add_argument("--only", choices=("family",), help="time one training step of every model of MNIST instead")
     bench.add_argument("--draw", action="store_true", help="only write the page and figures from what is stored")
     return parser
 
@@ -117,10 +122,26 @@ def publish(run_dir: Path, weights: bool) -> None:
     print(f"published {path.stem}; the scoreboard is written again")
 
 
+def run_experiments() -> None:
+    from hebm_lib.reproduce import reproduce_runs
+    from hebm_lib.studies import run_studies
+
+    reproduce_runs(RUNS)
+    run_studies([])
+    scoreboard.write_scoreboard()
+
+
+def run_study(options: argparse.Namespace) -> None:
+    from hebm_lib.studies import run_studies
+
+    run_studies(options.names, again=options.again)
+
+
 def run_bench(options: argparse.Namespace) -> None:
     from hebm_lib.bench import bench
 
-    bench(quick=options.quick, device=options.device, threads=options.threads, draw=options.draw)
+    only = options.only
+    bench(quick=options.quick, device=options.device, threads=options.threads, draw=options.draw, only=only)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,6 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
         "fetch": lambda: fetch(options.name),
         "classifiers": publish_classifiers,
         "scoreboard": scoreboard.write_scoreboard,
+        "experiments": run_experiments,
+        "study": lambda: run_study(options),
         "bench": lambda: run_bench(options),
     }
     try:

@@ -11,6 +11,7 @@ parameters where nothing else is said.
 import copy
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ __all__ = [
     "gaussian_on_grid",
     "grid_kl",
     "grid_mean",
+    "posterior_law",
     "propagate",
 ]
 
@@ -202,3 +204,29 @@ def propagate(prior, grid: Grid2D, steps: int, step_size: float, *, start: Tenso
         log_p = (second.t() @ (mass[:, None] * first)).flatten().clamp_min(1e-300).log()
         densities.append(log_p - torch.logsumexp(log_p, 0) - math.log(grid.cell))
     return torch.stack(densities)
+
+
+def posterior_law(
+    model: JointEBM, x: Tensor, grid: Grid2D, steps: int, step_size: float, *, start: Tensor | None = None
+) -> Tensor:
+    """The exact law of a posterior chain for one image: Langevin steps on ``log p(x, z)``, as in `LatentEBM.posterior_chain`.
+
+    Args:
+        model: anything with ``log_likelihood(x, z)`` and a prior.
+        x: one image ``(1, C, H, W)``.
+        grid, steps, step_size, start: as for `propagate`; the default start is N(0, I).
+
+    Returns:
+        log-densities ``(K' + 1, m)``, to be compared with `exact_log_posterior`.
+
+    Raises:
+        ValueError: for more than one image, or a chain that cannot be run.
+    """
+    if len(x) != 1:
+        raise ValueError(f"the law of a posterior chain is that of one image, got {len(x)}")
+    x = x.to(grid.z)
+
+    def log_joint(z: Tensor) -> Tensor:
+        return model.log_likelihood(x, z) + model.prior.log_prob_unnormalized(z)
+
+    return propagate(SimpleNamespace(log_prob_unnormalized=log_joint), grid, steps, step_size, start=start)

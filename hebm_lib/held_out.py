@@ -5,18 +5,32 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from sklearn.metrics import auc, precision_recall_curve
 
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import ImageDataset, load_split
 from hebm_lib.experiments import experiment_of, load_experiment
-from hebm_lib.metrics.anomaly import HeldOut, hold_out
+from hebm_lib.metrics.anomaly import TRAINING_SHARE, HeldOut, hold_out
 from hebm_lib.metrics.detection import detection, joint_terms
 from hebm_lib.reproduce import trainer_at
 from hebm_lib.training import Trainer
+from hebm_lib.unfamiliar import bound_score, grey_entropy, ink, model_scores
 
-__all__ = ["KINDS", "PAPER_LABELS", "anomaly_config", "contributions", "look_for", "train_without"]
+__all__ = [
+    "KINDS",
+    "PAPER_LABELS",
+    "anomaly_config",
+    "auprc_at",
+    "contributions",
+    "hold_out_thinned",
+    "look_for",
+    "look_without_model",
+    "nearest",
+    "train_without",
+]
 
 KINDS = ("joint-ebm", "vlae", "vae", "hvae", "lebm")
 """Models of our rows of Table 3."""
@@ -26,12 +40,10 @@ IMAGES, EPOCHS, LAST = 20_000, 20, 10
 """Images per epoch, epochs, and how many of them the mean and the deviation are taken over (the paper: the last 10)."""
 MOST = 5_000
 """Images of a test set that are looked at per epoch, drawn once; the shares of both kinds stay."""
-SIGMAS = (0.1, 20**-0.5, 6**-0.5, 1.0)
-"""σ in the decision function; the middle two are the authors' for FID and for hierarchical sampling."""
 
 
 def anomaly_config(kind: str, label: int) -> ExperimentConfig:
-    """The kind's MNIST entry with shorter epochs and more of them, so that ten epochs can be looked at."""
+    """The kind's MNIST entry with shorter epochs and more of them, so that ten epochs can be looked at; warm-ups as long."""
     base = load_experiment(experiment_of("mnist", kind))
     times = 60_000 / IMAGES
     training = replace(base.training, epochs=EPOCHS, kl_warmup_epochs=times * base.training.kl_warmup_epochs)
@@ -45,13 +57,21 @@ def anomaly_config(kind: str, label: int) -> ExperimentConfig:
     )
 
 
-def thinned(held: HeldOut, seed: int) -> HeldOut:
-    """At most `IMAGES` images to train on, at most `MOST` of each test set."""
+def hold_out_thinned(train: ImageDataset, test: ImageDataset, label: int, seed: int) -> HeldOut:
+    """`hold_out` with at most `IMAGES` images to train on and at most `MOST` in each test set.
+
+    Both parts of the data are thinned *before* the class is left out. Thinned afterwards, the ``leaking`` test set would
+    hold fewer images that were trained on than its 80 %.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def some(n: int, most: int) -> torch.Tensor:
         return torch.randperm(n, generator=generator)[:most].sort().values
 
+    normal = sum(int((data.labels != label).sum()) for data in (train, test))
+    share = min(1.0, 1.01 * IMAGES / (TRAINING_SHARE * normal))  # a hundredth more, for the luck of the draw
+    train, test = (data.subset(some(len(data), round(share * len(data)))) for data in (train, test))
+    held = hold_out(train, test, label, seed=seed)
     index = {name: some(len(data), MOST) for name, data in held.tests.items()}
     return HeldOut(
         held.train.subset(some(len(held.train), IMAGES)),
@@ -60,23 +80,48 @@ def thinned(held: HeldOut, seed: int) -> HeldOut:
     )
 
 
-def look_for(model, tests: dict[str, ImageDataset], anomalous: dict[str, torch.Tensor], seed: int) -> dict:
-    """Per test set how well ``-log p(x, z)`` finds the class."""
-    return {
-        name: detection(-joint_terms(model, data, seed=seed).log_joint, anomalous[name]).rounded()
-        for name, data in tests.items()
-    }
+def left_out(config: ExperimentConfig, label: int) -> HeldOut:
+    """The images of one experiment without one class."""
+    return hold_out_thinned(
+        *(load_split(config.data, split) for split in ("train", "test")), label, config.training.seed
+    )
 
 
-def contributions(model, data: ImageDataset, anomalous: torch.Tensor, seed: int) -> dict[str, float]:
-    """AUPRC of the decision function's terms, each alone and together, and with another σ."""
-    terms = joint_terms(model, data, seed=seed)
-    scores = {"log p(x, z)": terms.log_joint, "-SSE": -terms.sse, "log N(z; 0, I)": terms.base}
-    if terms.energy.any():
-        scores |= {"f(z)": terms.energy, "f(z) + log N(z; 0, I)": terms.energy + terms.base}
-        scores["without f(z)"] = terms.log_joint - terms.energy
-    scores |= {f"sigma {sigma:.3g}": terms.at_sigma(sigma) for sigma in SIGMAS}
-    return {name: detection(-score, anomalous).rounded()["auprc"] for name, score in scores.items()}
+def auprc_at(score: torch.Tensor, positive: torch.Tensor, prevalence: float) -> float:
+    """AUPRC had the positives been another share of the images: positives and negatives are weighed to make it so.
+
+    Args:
+        score, positive: ``(n,)``, as of `detection`.
+        prevalence: between 0 and 1.
+    """
+    truth = positive.bool().cpu().numpy()
+    weights = np.where(truth, prevalence / truth.sum(), (1 - prevalence) / (~truth).sum())
+    precision, recall, _ = precision_recall_curve(truth, score.double().cpu().numpy(), sample_weight=weights)
+    return float(auc(recall, precision))
+
+
+# ---- a trained model ------------------------------------------------------------------------------------------------
+
+
+def look_for(model, held: HeldOut, seed: int, *, bound: bool = False) -> dict:
+    """Per test set how well ``-log p(x, z)``, or ``-ELBO``, finds the class."""
+    found = {}
+    for name, data in held.tests.items():
+        if bound:
+            score = bound_score(model, data, seed=seed)["-ELBO"]
+        else:
+            score = -joint_terms(model, data, seed=seed).log_joint
+        found[name] = detection(score, held.anomalous[name]).rounded()
+    return found
+
+
+def contributions(model, held: HeldOut, seed: int) -> dict[str, dict[str, float]]:
+    """Per test set AUPRC of all of `model_scores`: the decision function's terms, other σ, other scores."""
+    found = {}
+    for name, data in held.tests.items():
+        scores = model_scores(model, data, seed)
+        found[name] = {key: detection(s, held.anomalous[name]).rounded()["auprc"] for key, s in scores.items()}
+    return found
 
 
 def train_without(kind: str, label: int, runs: Path) -> dict:
@@ -88,28 +133,33 @@ def train_without(kind: str, label: int, runs: Path) -> dict:
         runs: folder of runs; an interrupted run is resumed.
 
     Returns:
-        Plain JSON types: per test set the mean and deviation of AUPRC over the last epochs, with prevalence and the worst
-        possible value; what the terms contribute at the end; the budget.
+        Plain JSON types. ``tests``: per test set AUPRC and AUROC of ``-log p(x, z)`` over the last epochs, with prevalence
+        and the worst possible value; for HVAE ``bounds``, the same of ``-ELBO``, which is its decision function in the
+        paper; ``terms``: what `contributions` finds in the end; the budget.
     """
     config = anomaly_config(kind, label)
-    seed = config.training.seed
-    held = thinned(hold_out(*(load_split(config.data, split) for split in ("train", "test")), label, seed=seed), seed)
-    run = runs / config.name
+    seed, held, run = config.training.seed, left_out(config, label), runs / config.name
     trainer = trainer_at(config, run)
     record = run / "found.json"  # what was found after each epoch, so that a resumed run has all of them
     found: dict[str, dict] = json.loads(record.read_text()) if record.exists() else {}
+    scores = {"tests": False} | ({"bounds": True} if kind == "hvae" else {})
 
     def follow(trainer: Trainer) -> None:
         if trainer.epoch > config.training.epochs - LAST:
-            found[str(trainer.epoch)] = look_for(trainer.model, held.tests, held.anomalous, seed)
+            found[str(trainer.epoch)] = {
+                name: look_for(trainer.model, held, seed, bound=bound) for name, bound in scores.items()
+            }
             write_atomically(record, json.dumps(found))
 
     trainer.fit(held.train, on_epoch=follow)
     return {
         "kind": kind,
         "label": label,
-        "tests": {name: summary([epoch[name] for epoch in found.values()]) for name in held.tests},
-        "terms": contributions(trainer.model, held.tests["standard"], held.anomalous["standard"], seed),
+        **{
+            name: {split: summary([epoch[name][split] for epoch in found.values()]) for split in held.tests}
+            for name in scores
+        },
+        "terms": contributions(trainer.model.eval(), held, seed),
         "epochs": config.training.epochs,
         "images": len(held.train),
         "seconds": round(trainer.seconds, 1),
@@ -118,7 +168,7 @@ def train_without(kind: str, label: int, runs: Path) -> dict:
 
 
 def summary(epochs: list[dict]) -> dict:
-    """Mean and deviation of AUPRC and AUROC over epochs; what does not depend on the model once."""
+    """Mean and deviation of AUPRC and AUROC over epochs, and AUPRC of each; what does not depend on the model once."""
     both = {}
     for key in ("auprc", "auroc"):
         values = [epoch[key] for epoch in epochs]
@@ -126,4 +176,28 @@ def summary(epochs: list[dict]) -> dict:
             round(statistics.fmean(values), 4),
             round(statistics.stdev(values), 4) if len(values) > 1 else None,
         ]
+    both["by_epoch"] = [epoch["auprc"] for epoch in epochs]
     return both | {key: epochs[0][key] for key in ("prevalence", "worst")} | {"epochs": len(epochs)}
+
+
+# ---- no model -------------------------------------------------------------------------------------------------------
+
+
+def nearest(data: ImageDataset, train: ImageDataset, batch: int = 500) -> torch.Tensor:
+    """Distance from every image to the nearest training image, ``(n,)``, in grey values of [0, 1]."""
+    flat = train.images.flatten(1).float() / 255
+    parts = (data.images[rows].flatten(1).float() / 255 for rows in torch.arange(len(data)).split(batch))
+    return torch.cat([torch.cdist(part, flat).min(1).values for part in parts])
+
+
+def look_without_model(label: int) -> dict:
+    """What finds a digit without any model: AUPRC per test set, with prevalence and the worst possible value."""
+    held = left_out(load_experiment("mnist"), label)
+    terms, tests = {}, {}
+    for name, data in held.tests.items():
+        scores = {"nearest image": nearest(data, held.train), "dark": -ink(data), "bright": ink(data)}
+        scores["grey entropy"] = grey_entropy(data)
+        found = {key: detection(s, held.anomalous[name]).rounded() for key, s in scores.items()}
+        terms[name] = {key: value["auprc"] for key, value in found.items()}
+        tests[name] = {key: found["nearest image"][key] for key in ("auprc", "auroc", "prevalence", "worst")}
+    return {"kind": "pixels", "label": label, "tests": tests, "terms": terms, "images": len(held.train)}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["langevin_dynamics"]
+__all__ = ["langevin_block", "langevin_dynamics"]
 
 
 def langevin_dynamics(
@@ -51,6 +51,47 @@ def langevin_dynamics(
         if trajectory:
             states.append(z)
     return torch.stack(states) if trajectory else z.detach()
+
+
+def langevin_block(
+    log_prob: Callable[[Tensor], Tensor],
+    z0: Tensor,
+    columns: slice,
+    steps: int,
+    step_size: float,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Eq. 13 on a block of columns with the other columns held: a chain towards ``p(block | the others)``.
+
+    ``log p(z) = log p(block | others) + log p(others)``, and the second term has no gradient in the block. So the chain
+    needs nothing but ``log_prob`` of the whole z, and its constant stays unknown.
+
+    Args:
+        log_prob: any differentiable log-density of the whole z, up to a constant: ``(n, d) -> (n,)``.
+        z0: starting points ``(n, d)``; what stands outside the block is the condition.
+        columns: the block, such as ``latents.columns(level)``.
+        steps: ``K`` ≥ 0.
+        step_size: ``s`` > 0.
+        generator: source of the noise; None takes torch's global one.
+
+    Returns:
+        ``(n, d)``: the block's last state, all other columns as they were in ``z0``. Detached.
+
+    Raises:
+        ValueError: for a chain that cannot be run, as `langevin_dynamics`.
+    """
+    check_chain(z0, steps, step_size)
+
+    def placed(block: Tensor) -> Tensor:
+        z = z0.detach().clone()
+        z[:, columns] = block
+        return z
+
+    start = z0[:, columns]
+    return placed(
+        langevin_dynamics(lambda block: log_prob(placed(block)), start, steps, step_size, generator=generator)
+    )
 
 
 def check_chain(z0: Tensor, steps: int, step_size: float, every: int = 1) -> None:

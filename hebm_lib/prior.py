@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hebm_lib.langevin import check_chain, langevin_dynamics
+from hebm_lib.langevin import check_chain, langevin_block, langevin_dynamics
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import EnergyMLP
 from hebm_lib.sampling import Perceptron, backend_for, run_chain
@@ -56,6 +56,11 @@ class GaussianPrior(nn.Module):
             z = langevin_dynamics(self.log_prob_unnormalized, states[-1], stride, step_size, generator=generator)
             states = [*states, z] if trajectory else [z]
         return torch.stack(states) if trajectory else states[-1]
+
+    @torch.no_grad()
+    def sample_level(self, z, level, steps=0, step_size=0.4, *, generator=None) -> Tensor:
+        """Same signature as `JointEBMPrior.sample_level`. With ``steps=0`` the draw is exact: the levels are independent."""
+        return _sample_level(self.log_prob_unnormalized, self.latents, z, level, steps, step_size, generator)
 
 
 class JointEBMPrior(nn.Module):
@@ -120,6 +125,30 @@ class JointEBMPrior(nn.Module):
         chain = {"generator": generator, "trajectory": trajectory, "every": every, "backend": backend}
         return run_chain(self.plain(z.dtype), z, steps, step_size, **chain)
 
+    @torch.no_grad()
+    def sample_level(self, z: Tensor, level: int, steps, step_size, *, generator=None) -> Tensor:
+        """One level drawn anew given the others: ``K`` Langevin steps towards ``p_α(z_i | z_1 … z_L without z_i)``.
+
+        Eq. 13 on the level's columns alone (`langevin_block`), from fresh Gaussian noise there as in `sample`. If z
+        follows p_α and the chain is long enough, the result follows p_α too. `LatentSpec.redraw`, which takes the level
+        from another sample, does not keep p_α, unless the level is independent of the others.
+
+        Args:
+            z: ``(n, d)``; all levels but one are kept, bit for bit.
+            level: 1 … L, the one to draw.
+            steps: K.
+            step_size: s.
+            generator: source of all noise; None takes torch's global one.
+
+        Returns:
+            ``(n, d)``.
+
+        Raises:
+            ValueError: for a z of another width, a level that is not there, or a chain that cannot be run.
+        """
+        log_prob = self.plain(z.dtype).log_prob_unnormalized
+        return _sample_level(log_prob, self.latents, z, level, steps, step_size, generator)
+
     def backend_for(self, backend: str | None = None) -> str:
         """The backend that `sample` takes here when asked for ``backend``; None asks for the fastest."""
         z = next(self.parameters()).new_empty(0, self.latents.total)
@@ -153,3 +182,11 @@ def _start(prior: nn.Module, n: int, z0: Tensor | None, generator: torch.Generat
     if z0.shape != (n, d):
         raise ValueError(f"z0 must have shape ({n}, {d}), got {tuple(z0.shape)}")
     return z0
+
+
+def _sample_level(log_prob, latents: LatentSpec, z: Tensor, level: int, steps, step_size, generator) -> Tensor:
+    """The level's columns from N(0, I), then their chain."""
+    latents.check(z)
+    columns, start = latents.columns(level), z.detach().clone()
+    start[..., columns] = torch.randn(start[..., columns].shape, dtype=z.dtype, device=z.device, generator=generator)
+    return langevin_block(log_prob, start, columns, steps, step_size, generator=generator)

@@ -7,6 +7,7 @@ import torch
 from conftest import quadrature
 
 from hebm_lib import langevin_dynamics
+from hebm_lib.langevin import langevin_block
 
 
 def standard_normal(z):
@@ -87,6 +88,63 @@ def test_two_modes_against_the_quadrature():
     assert distance < 0.045
     mirrored = histogram(-z, torch.full((len(z),), 1 / len(z), dtype=torch.float64))
     assert 0.5 * (exact - mirrored).abs().sum() > 0.1, "the histogram is too coarse to tell the density from its mirror"
+
+
+# ---- one block ------------------------------------------------------------------------------------------------------
+
+
+def test_one_step_on_a_block_by_hand():
+    z0 = torch.tensor([[1.0, -2.0, 0.5]])
+    noise = torch.randn(1, 2, generator=torch.Generator().manual_seed(3))
+
+    def log_prob(z):  # the gradient in z_1 and z_2 is (z_2, z_1 + z_3)
+        return z[:, 0] * z[:, 1] + z[:, 1] * z[:, 2]
+
+    z1 = langevin_block(log_prob, z0, slice(0, 2), 1, 0.3, generator=torch.Generator().manual_seed(3))
+    drift = 0.045 * torch.tensor([[-2.0, 1.5]])
+    torch.testing.assert_close(z1[:, :2], z0[:, :2] + drift + 0.3 * noise)
+    assert z1[0, 2] == z0[0, 2]
+
+
+def test_a_block_without_a_tie_is_a_normal_and_the_rest_stays_bit_for_bit():
+    s, z0 = 0.4, torch.randn(20_000, 4, dtype=torch.float64)
+    before = z0.clone()
+    z = langevin_block(standard_normal, z0, slice(1, 3), 90, s)
+    assert torch.equal(z0, before)
+    assert torch.equal(z[:, [0, 3]], z0[:, [0, 3]])
+    assert z[:, 1:3].var().item() == pytest.approx(1 / (1 - s**2 / 4), rel=4 * math.sqrt(2 / z[:, 1:3].numel()))
+    both = torch.cat([z0, z[:, 1:3]], 1).T.corrcoef()
+    assert both[4:, :4].abs().max() < 4 / math.sqrt(len(z)), "after ninety steps the start is forgotten"
+
+
+def test_the_conditional_of_a_coupled_quadratic():
+    """For a normal with precision A: mean ``-A_11⁻¹ A_12 z_2`` given z_2, and the chain's own bias on ``A_11⁻¹``."""
+    s = 0.4
+    a = torch.tensor([[2.0, 0.3, 0.8], [0.3, 1.0, -0.5], [0.8, -0.5, 1.5]], dtype=torch.float64)
+    z_2 = torch.tensor([-2.0, 0.5, 2.0], dtype=torch.float64)
+    z0 = torch.zeros(3, 15_000, 3, dtype=torch.float64)
+    z0[..., 2] = z_2[:, None]
+    z = langevin_block(lambda z: -0.5 * (z @ a * z).sum(-1), z0.flatten(0, 1), slice(0, 2), 100, s)
+    mean = -z_2[:, None] * torch.linalg.solve(a[:2, :2], a[:2, 2])
+    values, vectors = torch.linalg.eigh(a[:2, :2])
+    covariance = vectors @ torch.diag(1 / (values * (1 - values * s**2 / 4))) @ vectors.T
+    for chains, expected in zip(z.unflatten(0, (3, -1)), mean, strict=True):
+        torch.testing.assert_close(chains[:, :2].mean(0), expected, atol=0.04, rtol=0)
+        torch.testing.assert_close(chains[:, :2].T.cov(), covariance, atol=0.05, rtol=0)
+
+
+def test_a_block_of_all_columns_is_the_chain_itself():
+    z0, both = torch.randn(5, 3), [torch.Generator().manual_seed(3) for _ in range(2)]
+    block = langevin_block(standard_normal, z0, slice(None), 6, 0.4, generator=both[0])
+    assert torch.equal(block, langevin_dynamics(standard_normal, z0, 6, 0.4, generator=both[1]))
+
+
+def test_a_block_without_steps_gives_z0_back_and_leaves_no_gradient_behind():
+    z0 = torch.randn(5, 2, requires_grad=True)
+    assert torch.equal(langevin_block(standard_normal, z0, slice(0, 1), 0, 0.4), z0)
+    with torch.no_grad():
+        z = langevin_block(standard_normal, z0, slice(0, 1), 3, 0.4)
+    assert not z.requires_grad and z0.grad is None
 
 
 # ---- another library ------------------------------------------------------------------------------------------------
@@ -172,3 +230,5 @@ def test_it_works_under_no_grad_and_leaves_no_gradient_behind():
 def test_a_chain_that_cannot_be_run_is_refused(z0, steps, step_size, message):
     with pytest.raises(ValueError, match=message):
         langevin_dynamics(standard_normal, z0, steps, step_size)
+    with pytest.raises(ValueError, match=message):
+        langevin_block(standard_normal, z0, slice(0, 1), steps, step_size)

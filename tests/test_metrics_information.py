@@ -13,7 +13,7 @@ from test_baselines_contract import make
 
 from hebm_lib import build_model, load_dataset
 from hebm_lib.checkpoint import load_pretrained
-from hebm_lib.metrics.information import class_information, class_log_posterior, level_information
+from hebm_lib.metrics.information import class_information, class_log_posterior, fano_accuracy, level_information
 from hebm_lib.metrics.latent_classifier import (
     Codes,
     accuracy_of_codes,
@@ -212,3 +212,24 @@ def test_a_trained_level_knows_more_than_an_untrained_one_and_the_classifier_agr
     for key in ("latent_accuracy", "sampled_latent_accuracy", "linear_probe", "mutual_information"):
         assert found[key][1] > found[key][0] + 0.2, key
     assert 1.0 < found["mutual_information"][1] < math.log(10)
+
+
+# ---- Fano's limit ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [0.01, 0.3, 0.6])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_fano_accuracy_undoes_fanos_inequality(error, classes):
+    error = min(error, 0.9 * (1 - 1 / classes))
+    doubt = -error * math.log(error) - (1 - error) * math.log(1 - error) + error * math.log(classes - 1)
+    assert fano_accuracy(math.log(classes) - doubt, classes) == pytest.approx(1 - error, abs=1e-9)
+
+
+def test_fano_accuracy_ends_at_chance_and_at_one_and_is_reached():
+    """Reached where, after the code, one class is likelier and all others are alike."""
+    assert fano_accuracy(0.0, 10) == pytest.approx(0.1, abs=1e-6)
+    assert fano_accuracy(math.log(10), 10) == pytest.approx(1)
+    row = np.array([0.55] + [0.05] * 9)
+    assert fano_accuracy(float((row * np.log(10 * row)).sum()), 10) == pytest.approx(0.55)
+    with pytest.raises(ValueError, match="two classes"):
+        fano_accuracy(0.5, 1)

@@ -17,6 +17,18 @@ def rough(prior, factor=3.0):
     return prior
 
 
+def coupled_prior():
+    """One unit per level, float64: f pulls towards the two corners where both signs agree."""
+    prior = JointEBMPrior(LatentSpec((1, 1)), (16,), spectral_norm=False).double().eval()
+    with torch.no_grad():
+        first, last = prior.energy.layers
+        angles = torch.arange(16, dtype=torch.float64) * (math.pi / 8)
+        first.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
+        first.bias.fill_(-0.8)
+        last.weight.copy_((3 * (angles.cos() * angles.sin()))[None])
+    return prior
+
+
 def generators(seed=5):
     return torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
 
@@ -117,13 +129,7 @@ def test_sampling_changes_nothing_in_the_prior(training):
 
 def test_samples_of_a_learned_energy_follow_the_exact_density():
     """A 2-D joint energy with modes: means, covariance and E[f] of the chain against the quadrature."""
-    prior = JointEBMPrior(LatentSpec((1, 1)), (16,), spectral_norm=False).double().eval()
-    with torch.no_grad():  # f pulls towards the corners where both signs agree
-        first, last = prior.energy.layers
-        angles = torch.arange(16, dtype=torch.float64) * (math.pi / 8)
-        first.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
-        first.bias.fill_(-0.8)
-        last.weight.copy_((3 * (angles.cos() * angles.sin()))[None])
+    prior = coupled_prior()
     points, weight = quadrature(prior.log_prob_unnormalized)
     z = prior.sample(8_000, 1000, 0.12)
     exact = (points.T * weight) @ points
@@ -132,6 +138,117 @@ def test_samples_of_a_learned_energy_follow_the_exact_density():
     assert prior(z).mean().item() == pytest.approx((prior(points) * weight).sum().item(), abs=0.12)
     noise = torch.randn(8_000, 2, dtype=torch.float64)
     assert abs(prior(noise).mean() - (prior(points) * weight).sum()) > 0.5
+
+
+# ---- one level given the others -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_level_is_drawn_as_the_reference_draws_it_and_the_others_stay_bit_for_bit(level):
+    prior, z = rough(JointEBMPrior(LATENTS, (9, 8)).double().eval()), torch.randn(50, 5, dtype=torch.float64)
+    columns, (one, two) = LATENTS.columns(level), generators()
+    before, state = z.clone(), torch.get_rng_state()
+    fast = prior.sample_level(z, level, 12, 0.4, generator=one)
+    assert torch.equal(torch.get_rng_state(), state) and torch.equal(z, before) and not fast.requires_grad
+    other = [c for c in range(5) if c not in range(5)[columns]]
+    assert torch.equal(fast[:, other], z[:, other])
+    # Apart from the library's block: the whole vector's gradient, of which only the level's columns are used.
+    slow = z.clone()
+    slow[:, columns] = torch.randn(z[:, columns].shape, dtype=z.dtype, generator=two)
+    for _ in range(12):
+        slow.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(prior.log_prob_unnormalized(slow).sum(), slow)
+        slow = slow.detach()
+        noise = torch.randn(z[:, columns].shape, dtype=z.dtype, generator=two)
+        slow[:, columns] += 0.08 * gradient[:, columns] + 0.4 * noise
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+
+
+def silent(prior):
+    """The same prior with f = 0: a last layer of zeros."""
+    for p in prior.energy.layers[-1].parameters():
+        p.data.zero_()
+    return prior
+
+
+@pytest.mark.parametrize(
+    "prior, steps", [(GaussianPrior(LATENTS), 0), (silent(JointEBMPrior(LATENTS, (8, 8), spectral_norm=False)), 60)]
+)
+def test_without_an_energy_a_level_is_a_normal_whatever_the_others_are(prior, steps):
+    z = 3 + torch.randn(20_000, 5)
+    drawn = prior.sample_level(z, 2, steps, 0.4)
+    assert torch.equal(drawn[:, :2], z[:, :2])
+    variance = 1 / (1 - 0.4**2 / 4) if steps else 1.0
+    torch.testing.assert_close(drawn[:, 2:].T.cov(), variance * torch.eye(3), atol=0.05, rtol=0)
+    assert drawn[:, 2:].mean(0).abs().max() < 0.04
+    assert torch.cat([drawn, z[:, 2:]], 1).T.corrcoef()[2:5, [0, 1, 5, 6, 7]].abs().max() < 0.03
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_level_given_the_other_follows_the_exact_conditional(level):
+    """Kolmogorov and Smirnov's distance to p(z_1 | z_2), and p(z_2 | z_1), by quadrature."""
+    prior, n = coupled_prior(), 4_000
+    axis = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+    exact = {}
+    for value in (-1.5, 0.0, 1.5):
+        line = torch.full((len(axis), 2), value, dtype=torch.float64)
+        line[:, level - 1] = axis
+        with torch.no_grad():
+            exact[value] = torch.softmax(prior.log_prob_unnormalized(line), 0).cumsum(0)
+        z = prior.sample_level(torch.full((n, 2), value, dtype=torch.float64), level, 400, 0.15)[:, level - 1]
+        found = torch.searchsorted(z.sort().values, axis, right=True) / n
+        assert (found - exact[value]).abs().max() < 2.0 / math.sqrt(n)  # by chance once in a thousand
+    assert (exact[-1.5] - exact[1.5]).abs().max() > 0.5, "the condition is meant to matter"
+
+
+def test_a_level_given_the_others_keeps_the_joint_law_and_a_level_of_another_chain_does_not():
+    """E f falls by ``KL(p ‖ q) + KL(q ‖ p)`` with q = p(z_1) p(z_2): what page 09 reads off a trained model."""
+    prior, n = coupled_prior(), 10_000
+    points, weight = quadrature(prior.log_prob_unnormalized)
+    side = round(len(points) ** 0.5)
+    p = weight.view(side, side)
+    q = p.sum(1, keepdim=True) * p.sum(0, keepdim=True)
+    symmetric = ((p - q) * (p.log() - q.log())).sum().item()
+    assert symmetric > 0.3
+    with torch.no_grad():
+        f = prior(points)
+        assert ((p - q).flatten() * f).sum().item() == pytest.approx(symmetric, rel=1e-9)
+    z = points[torch.multinomial(weight, n, replacement=True)]
+    means = [
+        prior(x).mean().item()
+        for x in (z, prior.sample_level(z, 1, 400, 0.15), prior.latents.redraw(z, 1, z.roll(1, 0)))
+    ]
+    noise = 4 * prior(z).std().item() / math.sqrt(n)
+    assert means[1] == pytest.approx(means[0], abs=noise + 0.02)  # and the bias of the step size
+    assert means[0] - means[2] == pytest.approx(symmetric, abs=2 * noise)
+
+
+@pytest.mark.parametrize("make", [GaussianPrior, JointEBMPrior])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"level": 0}, "level must be between"),
+        ({"level": 3}, "level must be between"),
+        ({"steps": -1}, "whole number"),
+        ({"step_size": 0.0}, "positive"),
+        ({"z": torch.zeros(4, 6)}, r"\(n, 5\)"),
+    ],
+)
+def test_a_level_that_cannot_be_drawn_is_refused(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(LATENTS).sample_level(**({"z": torch.zeros(4, 5), "level": 1, "steps": 2, "step_size": 0.4} | arguments))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_drawing_a_level_changes_nothing_in_the_prior(training):
+    prior = JointEBMPrior(LATENTS).train(training)
+    before = {name: tensor.clone() for name, tensor in prior.state_dict().items()}
+    prior.sample_level(torch.randn(6, 5), 1, 5, 0.4)
+    assert all(torch.equal(before[name], tensor) for name, tensor in prior.state_dict().items())
+    assert all(p.grad is None for p in prior.parameters())
+
+
+# ---- contract -------------------------------------------------------------------------------------------------------
 
 
 def test_gaussian_samples_are_exact_without_steps():

@@ -1,23 +1,27 @@
 """The bench: prior sampling and training steps, ours beside others', in one run on one machine.
 
 ``python -m hebm_lib bench`` writes ``book/results/bench-<device>.json``, the tables of ``book/speed.md`` and its figures.
+With ``--only family`` it times every model of MNIST instead, for page 00: ``book/results/bench-family-<device>.json``.
 """
 
 import json
 
 import torch
 
+from hebm_lib.bench.family import load_family, measure_family, printed_family
 from hebm_lib.bench.sampling import SETTINGS, best_rate, time_sampling, time_scaling
 from hebm_lib.bench.steps import EXPERIMENTS, time_step
 from hebm_lib.bench.tables import printed, write_page
-from hebm_lib.bench.timing import describe_machine, slug
+from hebm_lib.bench.timing import describe_machine, on_threads, slug
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.results import provenance, results_folder
 
-__all__ = ["bench", "measure", "write_page"]
+__all__ = ["bench", "load_family", "measure", "measure_family", "write_page"]
 
 
-def bench(*, quick: bool = False, device: str | None = None, threads: int = 1, draw: bool = False) -> None:
+def bench(
+    *, quick: bool = False, device: str | None = None, threads: int = 1, draw: bool = False, only: str | None = None
+) -> None:
     """Measure, print, store and draw.
 
     Args:
@@ -25,24 +29,31 @@ def bench(*, quick: bool = False, device: str | None = None, threads: int = 1, d
         device: ``cpu`` or ``cuda``; None takes a GPU where there is one.
         threads: torch's threads on the CPU, for all contenders alike.
         draw: measure nothing, write the page and its figures from what is stored.
+        only: ``family`` times the models of MNIST and nothing else, for a result and a page of their own.
+
+    Raises:
+        ValueError: for ``draw`` with ``only``: page 00 is drawn when it is run.
     """
+    if draw and only:
+        raise ValueError(f"--draw writes the page on speed, which --only {only} is not part of")
     if not draw:
-        result = measure(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), quick, threads)
-        print(printed(result))
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        run, show = (measure_family, printed_family) if only else (measure, printed)
+        result = run(where, quick, threads)
+        print(show(result))
         if quick:
             return
-        path = results_folder() / f"{slug(result['machine'])}.json"
+        path = results_folder() / f"{slug(result['machine'], only or '')}.json"
         write_atomically(path, json.dumps(result, indent=1) + "\n")
         print(f"\nstored as book/results/{path.name}")
-    write_page()
+    if not only:
+        write_page()
 
 
 def measure(device: torch.device, quick: bool = False, threads: int = 1, say=print) -> dict:
     """Everything that is timed on one machine, as plain JSON types."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     batches = {100: 3} if quick else {100: 31, 1_000: 11, 10_000: 3}
-    try:
+    with on_threads(threads):
         result = {"machine": describe_machine(device), "provenance": provenance(), "quick": quick}
         say(f"bench on {result['machine']['device']}, {threads} thread(s)", flush=True)
         result["matmul_flops_per_second"] = float(f"{best_rate(3 if quick else 15, device):.4g}")
@@ -58,5 +69,3 @@ def measure(device: torch.device, quick: bool = False, threads: int = 1, say=pri
         say("  scaling", flush=True)
         result["scaling"] = time_scaling(5, device, quick)
         return result
-    finally:
-        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ import re
 from hebm_lib.bench.draw import draw_all
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.results import ROOT, results_folder
-from hebm_lib.scoreboard import table
+from hebm_lib.scoreboard.cells import table
 
 __all__ = ["BLOCKS", "load_benches", "page", "printed", "write_page"]
 
@@ -15,8 +15,9 @@ GPU_COMMAND = "python -m hebm_lib bench --device cuda"
 
 
 def load_benches() -> dict[str, dict]:
-    """Stored results by name, the CPU's first."""
-    paths = sorted(results_folder().glob("bench-*.json"), key=lambda p: (p.stem != CPU, p.stem))
+    """Stored results by name, the CPU's first; without those of the family, which another page shows."""
+    paths = [path for path in results_folder().glob("bench-*.json") if not path.stem.startswith("bench-family-")]
+    paths.sort(key=lambda p: (p.stem != CPU, p.stem))
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 

@@ -7,12 +7,24 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 
 import torch
 
-__all__ = ["Elsewhere", "alternate", "describe_machine", "exponent", "slug", "summary"]
+__all__ = ["Elsewhere", "alternate", "describe_machine", "exponent", "on_threads", "slug", "summary"]
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Torch on that many threads of the CPU; given back at the end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def alternate(contenders: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
@@ -154,7 +166,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def slug(machine: dict) -> str:
-    """The name of a machine's result: ``bench-cpu``, ``bench-nvidia-h100-80gb-hbm3``."""
-    words = "".join(c if c.isalnum() else " " for c in machine["device"].lower()).split()
+def slug(machine: dict, part: str = "") -> str:
+    """The name of a machine's result: ``bench-cpu``, ``bench-nvidia-h100-80gb-hbm3``; of a part, ``bench-family-cpu``."""
+    words = "".join(c if c.isalnum() else " " for c in f"{part} {machine['device'].lower()}").split()
     return "bench-" + "-".join(words)

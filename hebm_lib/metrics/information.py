@@ -26,7 +26,7 @@ from torch import Tensor
 from hebm_lib.data import ImageDataset
 from hebm_lib.metrics.latent_classifier import Codes, accuracy_of_codes, encode_posterior, linear_probe
 
-__all__ = ["class_information", "class_log_posterior", "level_information"]
+__all__ = ["class_information", "class_log_posterior", "fano_accuracy", "level_information"]
 
 WIDENING = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
 """Factors for the components' deviations to choose from."""
@@ -120,6 +120,26 @@ def _entropy(labels: Tensor) -> float:
     """``H(y)`` of the labels' shares, nats."""
     share = labels.unique(return_counts=True)[1].double() / len(labels)
     return -(share * share.log()).sum().item()
+
+
+def fano_accuracy(information: float, classes: int) -> float:
+    """The best accuracy that any classifier can have on codes that know so many nats of C equally frequent classes.
+
+    Fano's inequality: with error e, ``log C - I <= -e log e - (1 - e) log(1 - e) + e log(C - 1)``. The right side grows
+    from 0 at e = 0 to log C at e = 1 - 1/C, so the smallest error is where both sides are equal.
+
+    Raises:
+        ValueError: for less than two classes.
+    """
+    if classes < 2:
+        raise ValueError(f"there must be at least two classes, got {classes}")
+    missing = math.log(classes) - information
+    low, high = 0.0, 1 - 1 / classes
+    for _ in range(60):
+        e = (low + high) / 2
+        doubt = e * math.log((classes - 1) / e) - (1 - e) * math.log1p(-e)
+        low, high = (low, e) if doubt > missing else (e, high)
+    return 1 - low
 
 
 def level_information(model, train: ImageDataset, test: ImageDataset, seed: int = 0) -> dict[str, list[float]]:

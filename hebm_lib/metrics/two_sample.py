@@ -17,10 +17,14 @@ from hebm_lib.config import LangevinConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.metrics.latent_classifier import encode_posterior
 
-__all__ = ["classifier_two_sample", "median_distance", "mmd2", "mmd2_of_splits", "prior_fit"]
+__all__ = ["classifier_two_sample", "gaussian_like", "median_distance", "mmd2", "mmd2_of_splits", "prior_fit"]
 
 SAMPLES = 1000
 """Points of each of two samples that are compared."""
+REPEATS = 9
+"""How often that is repeated, with other images and other samples; the means are reported."""
+FINE = 4
+"""The finer of two bandwidths is the median distance over this."""
 LONG = 20
 """How many times the steps of training a long chain has."""
 DRAWN = 400
@@ -94,12 +98,22 @@ def classifier_two_sample(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
     return float(cross_val_score(judge, points, side, cv=folds).mean())
 
 
+def gaussian_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """As many draws from the Gaussian with the mean and the covariance of ``x`` ``(n, d)``."""
+    precise = x.double()
+    covariance = precise.T.cov().reshape(x.shape[1], x.shape[1])
+    root = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(x.shape[1], dtype=torch.float64))
+    noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    return (precise.mean(0) + noise @ root.T).to(x.dtype)
+
+
 def prior_fit(model, train: ImageDataset, langevin: LangevinConfig, seed: int = 0) -> dict:
     """How close a model's prior, and N(0, I), come to the aggregate posterior; plain JSON types.
 
     Each list has one entry per level, z_1 first, and, where there are several levels, one for all units together.
-    Codes are posterior draws of 2,000 training images (fewer where there are fewer); half of them meet as many samples
-    of each prior, and h is their median distance.
+    Posterior draws of 1,000 training images meet as many samples of each prior, nine times with other images (fewer
+    where there are fewer, once where a model has no inference network); the means are reported. h is the codes' median
+    distance.
 
     Args:
         model: of any kind whose prior can be sampled.
@@ -107,46 +121,68 @@ def prior_fit(model, train: ImageDataset, langevin: LangevinConfig, seed: int = 
         seed: of images, draws and chains.
 
     Returns:
-        ``spaces``: names of the entries; ``mmd2`` and ``c2st``: per prior a list, where the priors are ``prior`` (K
-        steps, as in training), ``long`` (20 K steps, for a model with an energy) and ``gaussian``; ``mmd2_floor``: the
-        95 % quantile of MMD² between halves of the codes; ``c2st_floor``: the accuracy of telling two halves apart;
-        ``bandwidth``: h; ``codes`` and ``labels``: 400 codes, one list per unit, with their classes, for drawing.
+        ``spaces``: names of the entries; ``mmd2`` and ``c2st``: per name a list, where the names are ``prior`` (K steps,
+        as in training), ``long`` (20 K steps, for a model with an energy), ``gaussian``, ``codes`` (codes of other
+        images: what a perfect prior would give), ``matched`` (the Gaussian with the mean and covariance of those
+        codes), and with several levels ``shuffled`` (those codes with the levels put together at random: what a perfect
+        prior per level would give); ``mmd2_fine``: the same with h / 4, which sees shape where ``mmd2`` sees place and
+        width; ``mmd2_floor``, ``mmd2_fine_floor``: 95 % of single comparisons of codes with codes lie below;
+        ``bandwidth``: h; ``codes`` and ``labels``: 400 codes, one list per unit, with their
+        classes, for drawing.
     """
-    generator = torch.Generator().manual_seed(seed)
+    latents, generator = model.latents, torch.Generator().manual_seed(seed)
     n = min(SAMPLES, len(train) // 2)
-    images = train.subset(torch.randperm(len(train), generator=generator)[: 2 * n])
-    codes = encode_posterior(model, images, seed=seed).draw
+    cheap = next(model.inference.parameters(), None) is not None  # otherwise a chain runs for every code
+    repeats = min(REPEATS, len(train) // (2 * n)) if cheap else 1
+    images = train.subset(torch.randperm(len(train), generator=generator)[: 2 * n * repeats])
+    everything = encode_posterior(model, images, seed=seed).draw
     noise = torch.Generator(device=model.device).manual_seed(seed + 1)
 
     def chains(steps: int) -> Tensor:
         return model.prior.sample(n, steps, langevin.step_size, generator=noise).cpu()
 
-    samples = {"prior": chains(langevin.steps), "gaussian": torch.randn(n, model.latents.total, generator=generator)}
-    if hasattr(model.prior, "energy"):
-        samples["long"] = chains(LONG * langevin.steps)
-
     def spaces(z: Tensor) -> list[Tensor]:
-        parts = list(model.latents.split(z))
+        parts = list(latents.split(z))
         return [*parts, z] if len(parts) > 1 else parts
 
-    views = spaces(codes)
-    bandwidth = [median_distance(view[:n]) for view in views]
-    result = {
-        "spaces": [f"z_{i + 1}" for i in range(model.latents.levels)] + ["all"] * (model.latents.levels > 1),
-        "mmd2": {
-            name: [mmd2(a, view[:n], h) for a, view, h in zip(spaces(z), views, bandwidth, strict=True)]
-            for name, z in samples.items()
-        },
-        "mmd2_floor": [
-            mmd2_of_splits(view, h, seed=seed).quantile(0.95).item() for view, h in zip(views, bandwidth, strict=True)
-        ],
-        "c2st": {
-            name: [classifier_two_sample(a, view[:n], seed=seed) for a, view in zip(spaces(z), views, strict=True)]
-            for name, z in samples.items()
-        },
-        "c2st_floor": [classifier_two_sample(view[n:], view[:n], seed=seed) for view in views],
-        "bandwidth": bandwidth,
-        "codes": [[round(value, 2) for value in column] for column in codes[:DRAWN].T.tolist()],
-        "labels": images.labels[:DRAWN].tolist(),
+    bandwidth = [median_distance(view[: 2 * n]) for view in spaces(everything)]
+    widths = {"mmd2": bandwidth, "mmd2_fine": [h / FINE for h in bandwidth]}
+    found: dict[str, dict[str, list]] = {"mmd2": {}, "mmd2_fine": {}, "c2st": {}}
+    for codes, others in everything.view(repeats, 2, n, latents.total):
+        samples = {"prior": chains(langevin.steps), "codes": others}
+        samples["gaussian"] = torch.randn(n, latents.total, generator=generator)
+        samples["matched"] = gaussian_like(others, generator)
+        if hasattr(model.prior, "energy"):
+            samples["long"] = chains(LONG * langevin.steps)
+        if latents.levels > 1:
+            parts = [part[torch.randperm(n, generator=generator)] for part in latents.split(others)]
+            samples["shuffled"] = latents.join(parts)
+        for name, z in samples.items():
+            pairs = list(zip(spaces(z), spaces(codes), strict=True))
+            for test, hs in widths.items():
+                distances = [mmd2(*pair, h) for pair, h in zip(pairs, hs, strict=True)]
+                found[test].setdefault(name, []).append(distances)
+            found["c2st"].setdefault(name, []).append([classifier_two_sample(*pair, seed=seed) for pair in pairs])
+    means = {
+        test: {name: [sum(column) / repeats for column in zip(*rows, strict=True)] for name, rows in by_name.items()}
+        for test, by_name in found.items()
     }
+    floors = {
+        f"{test}_floor": [
+            mmd2_of_splits(view[: 2 * n], h, seed=seed).quantile(0.95).item()
+            for view, h in zip(spaces(everything), hs, strict=True)
+        ]
+        for test, hs in widths.items()
+    }
+    drawn = everything[:DRAWN]
+    result = (
+        means
+        | floors
+        | {
+            "spaces": [f"z_{i + 1}" for i in range(latents.levels)] + ["all"] * (latents.levels > 1),
+            "bandwidth": bandwidth,
+            "codes": [[round(value, 2) for value in column] for column in drawn.T.tolist()],
+            "labels": images.labels[: len(drawn)].tolist(),
+        }
+    )
     return json.loads(json.dumps(result))

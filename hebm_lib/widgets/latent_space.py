@@ -1,0 +1,215 @@
+"""Pages 10 and 12: what each level knows of the class, and prior samples on their way to the aggregate posterior."""
+
+import math
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor, nn
+
+from hebm_lib.latents import LatentSpec
+from hebm_lib.metrics.information import fano_accuracy
+from hebm_lib.plotting import ALPHA, PHI, REFERENCE
+
+__all__ = [
+    "animate_transition",
+    "draw_approach",
+    "draw_code_regions",
+    "draw_level_bars",
+    "draw_transition_over_codes",
+    "plot_information",
+]
+
+Row = tuple[Sequence[tuple[float, float]], str, str]
+"""Mean and deviation per level, a colour and a hatch."""
+
+
+# ---- what each level knows ------------------------------------------------------------------------------------------
+
+
+def draw_level_bars(panels: dict[str, dict[str, Row]], *, chance: float | None = None) -> Figure:
+    """Test accuracy in percent per level: a panel per data set, a group of bars per level, a bar per model.
+
+    Args:
+        panels: ``{title: {label: (per level (mean, sd), colour, hatch)}}``; all panels have the same labels. A sd of NaN
+            draws no error bar.
+        chance: a dotted line, as a share.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 3.1), sharey=True, squeeze=False)
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        width = 0.8 / len(rows)
+        for place, (label, (levels, color, hatch)) in enumerate(rows.items()):
+            x = np.arange(len(levels)) + (place - (len(rows) - 1) / 2) * width
+            mean, sd = (100 * np.array(column) for column in zip(*levels, strict=True))
+            style = {"color": color} if not hatch else {"facecolor": "white", "edgecolor": color, "hatch": hatch}
+            ax.bar(x, mean, 0.9 * width, label=label, **style)
+            ax.errorbar(x[sd == sd], mean[sd == sd], sd[sd == sd], fmt="none", ecolor="black", elinewidth=1, capsize=2)
+        ax.set_xticks(range(len(levels)), [f"$z_{i + 1}$" for i in range(len(levels))])
+        ax.set(title=title, ylim=(0, 100))
+        ax.grid(axis="x", visible=False)
+        if chance is not None:
+            ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
+    axes[0, 0].set_ylabel("test accuracy (%)")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
+    return fig
+
+
+@torch.no_grad()
+def draw_code_regions(
+    classifier: nn.Module, codes: Tensor, labels: Tensor, *, ax: Axes, title: str = "", points: int = 200
+) -> Axes:
+    """Codes of two units as dots in their class's colour, over the regions that a classifier gives to each class.
+
+    Args:
+        classifier: takes ``(n, 2)``.
+        codes, labels: ``(n, 2)`` and ``(n,)``, at most ten classes.
+    """
+    colors = plt.get_cmap("tab10").colors
+    low, high = codes.min(0).values - 0.3, codes.max(0).values + 0.3
+    x, y = (torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True))
+    seen = classifier(torch.cartesian_prod(x, y)).argmax(1).view(points, points).T
+    extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+    shades = plt.matplotlib.colors.ListedColormap(colors)
+    ax.imshow(seen.numpy(), origin="lower", extent=extent, aspect="auto", cmap=shades, vmin=0, vmax=9, alpha=0.3)
+    for c in labels.unique().tolist():
+        ax.plot(*codes[labels == c].T, ".", color=colors[c], markersize=4, label=str(c))
+    ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="first unit", ylabel="second unit", title=title)
+    ax.grid(False)
+    return ax
+
+
+def plot_information(
+    points: dict[str, tuple[Sequence[Sequence[float]], str, str]], *, classes: int = 10, ax: Axes | None = None
+) -> Axes:
+    """Accuracy on drawn codes against what the level knows in nats, with Fano's limit.
+
+    Args:
+        points: ``{label: (rows, colour, marker)}``; a row is lower bound, upper bound (NaN where there is none), accuracy.
+        classes: C, equally frequent.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.6, 3.6))
+    nats = np.linspace(0, math.log(classes), 200)
+    limit = np.array([100 * fano_accuracy(value, classes) for value in nats])
+    ax.fill_between(nats, limit, 100, color="#eeeeee", linewidth=0)
+    ax.plot(nats, limit, color="black", linewidth=1, label="no classifier can do better (Fano)")
+    for label, (rows, color, marker) in points.items():
+        for lower, upper, accuracy in rows:
+            ax.plot([lower, upper], [100 * accuracy] * 2, color=color, linewidth=1, alpha=0.5)
+        lower, _, accuracy = zip(*rows, strict=True)
+        ax.plot(lower, [100 * a for a in accuracy], marker, color=color, label=label, markersize=5)
+    ax.set(xlabel="$I(z_i; y)$ in nats: lower bound, line to the upper one", ylabel="accuracy on drawn codes (%)")
+    ax.set(xlim=(-0.05, 2.38), ylim=(0, 102))
+    ax.legend(loc="lower right")
+    return ax
+
+
+# ---- prior samples and posterior codes ------------------------------------------------------------------------------
+
+
+def _scatter(latents: LatentSpec, level: int, samples: Tensor, codes: Tensor, ax: Axes, frame: Tensor) -> Line2D:
+    """Codes of one level (two units) in green, samples in blue on top; ``frame`` are the points that set the limits."""
+    columns = latents.columns(level)
+    ax.plot(*codes[:, columns].T, ".", color=PHI, markersize=4, alpha=0.45)
+    (dots,) = ax.plot(*samples[:, columns].T, ".", color=ALPHA, markersize=2.5)
+    points = torch.cat([codes, frame.flatten(0, -2)])[:, columns]
+    low, high = points.min(0).values, points.max(0).values
+    half = 0.54 * float((high - low).max())
+    (x, y) = ((low + high) / 2).tolist()
+    ax.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")
+    return dots
+
+
+def _legend(fig: Figure) -> None:
+    marks = [
+        Line2D([], [], linestyle="", marker="o", markersize=5, color=color, label=label)
+        for color, label in ((ALPHA, "prior samples"), (PHI, "posterior codes"))
+    ]
+    fig.legend(handles=marks, loc="outside lower center", ncols=2)
+
+
+def draw_transition_over_codes(
+    latents: LatentSpec, trajectory: Tensor, codes: Tensor, steps: Sequence[int], *, width: float = 2.2
+) -> Figure:
+    """Fig. 7: prior samples (blue) over posterior codes (green); a row per level, top first, a column per step.
+
+    Args:
+        latents: two units on every level.
+        trajectory: chains ``(K + 1, n, d)``, every step kept.
+        codes: ``(m, d)``.
+        steps: which steps to show.
+    """
+    rows = list(range(latents.levels, 0, -1))
+    size = (width * len(steps), width * len(rows) + 0.6)
+    fig, axes = plt.subplots(len(rows), len(steps), figsize=size, squeeze=False, sharex="row", sharey="row")
+    for line, level in zip(axes, rows, strict=True):
+        for ax, step in zip(line, steps, strict=True):
+            _scatter(latents, level, trajectory[step], codes, ax, trajectory[list(steps)])
+        line[0].set_ylabel(f"$z_{level}$")
+    for ax, step in zip(axes[0], steps, strict=True):
+        ax.set_title(f"step {step:,}")
+    _legend(fig)
+    return fig
+
+
+def animate_transition(
+    latents: LatentSpec, trajectory: Tensor, codes: Tensor, steps: Sequence[int], *, dpi: int = 65, fps: int = 6
+) -> str:
+    """The same as a film that plays in any browser: HTML with one small picture per step, levels side by side, top left.
+
+    Args:
+        latents, trajectory, codes, steps: as of `draw_transition_over_codes`.
+        dpi, fps: of the film.
+    """
+    from matplotlib.animation import FuncAnimation
+
+    rows = list(range(latents.levels, 0, -1))
+    fig, axes = plt.subplots(1, len(rows), figsize=(2.8 * len(rows), 3.2), squeeze=False)
+    dots = []
+    for ax, level in zip(axes[0], rows, strict=True):
+        dots.append(_scatter(latents, level, trajectory[steps[0]], codes, ax, trajectory[list(steps)]))
+        ax.set_xlabel(f"$z_{level}$")
+    _legend(fig)
+    title = axes[0, 0].set_title("step 0")
+
+    def frame(step: int) -> list:
+        for line, level in zip(dots, rows, strict=True):
+            line.set_data(*trajectory[step][:, latents.columns(level)].T)
+        title.set_text(f"step {step:,}")
+        return [*dots, title]
+
+    film = FuncAnimation(fig, frame, frames=list(steps), interval=1000 / fps)
+    with plt.rc_context({"savefig.dpi": dpi, "animation.embed_limit": 2}):
+        html = film.to_jshtml(default_mode="once")
+    plt.close(fig)
+    return html
+
+
+def draw_approach(
+    steps: Sequence[int], distances: dict[str, Sequence[float]], floors: dict[str, float], *, trained: int | None = None
+) -> Figure:
+    """MMD² to the codes along a chain, one line per level, and below which value codes differ from codes as much.
+
+    Args:
+        steps: of the chain, from 0.
+        distances: ``{label: per step}``.
+        floors: ``{label: the noise floor}``, the same labels.
+        trained: K of the training.
+    """
+    fig, axes = plt.subplots(1, len(distances), figsize=(3.3 * len(distances), 2.8), sharey=True, squeeze=False)
+    for ax, (label, values) in zip(axes[0], distances.items(), strict=True):
+        floor = floors[label]
+        ax.axhspan(1e-9, floor, color=PHI, alpha=0.15, linewidth=0)
+        ax.plot(steps, np.maximum(values, floor / 3), ".-", color=ALPHA, linewidth=1.2)
+        ax.axhline(values[0], color=REFERENCE, linestyle=":", linewidth=1.2)
+        if trained is not None:
+            ax.axvline(trained, color=REFERENCE, linestyle="--", linewidth=1)
+        ax.set_xscale("symlog", linthresh=1)
+        ax.set(yscale="log", title=label, xlabel="Langevin step", xlim=(0, steps[-1]))
+        ax.set_ylim(min(floors.values()) / 4, None)
+    axes[0, 0].set_ylabel("MMD² to the codes")
+    return fig

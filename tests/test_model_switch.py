@@ -1,0 +1,98 @@
+"""A reader can set ``MODEL`` at the top of a page and go on: each such page runs for every kind that its comment names.
+
+The stored outputs are those of the default, which nbval compares. Here the page runs from top to bottom with another kind
+in the same line, its own checks included, and the cell that breaks is named.
+"""
+
+import importlib.util
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from hebm_lib.model import BUILDERS
+
+PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SWITCH = re.compile(r'^MODEL = "([\w-]+)"(?:  # (.*))?$', re.MULTILINE)
+MINUTES = 5
+
+
+def switches(page) -> list[re.Match]:
+    """The lines of a page that choose its model, ``MODEL = "joint-ebm"  # or "vlae", …``."""
+    return [match for cell in page.cells if cell.cell_type == "code" for match in SWITCH.finditer(cell.source)]
+
+
+def alternatives(path) -> list[str]:
+    """The kinds that the comment behind ``MODEL`` names in quotes."""
+    found = switches(nbformat.read(path, as_version=4))
+    return re.findall(r'"([\w-]+)"', found[0][2] or "") if found else []
+
+
+def with_model(path, kind: str):
+    """The page with its switch set to ``kind``."""
+    page = nbformat.read(path, as_version=4)
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            cell.source = SWITCH.sub(f'MODEL = "{kind}"', cell.source)
+    return page
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """``tools/execute_pages.py``, which runs a page as `make pages` does and says which cell broke."""
+    spec = importlib.util.spec_from_file_location("execute_pages", ROOT / "tools" / "execute_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.prepare_environment()
+    return module
+
+
+CHOICES = [(path, kind) for path in PAGES for kind in alternatives(path)]
+
+
+def test_there_are_pages_with_a_choice():
+    assert CHOICES
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_choice_is_made_once_and_between_kinds_that_there_are(path):
+    page = nbformat.read(path, as_version=4)
+    found = switches(page)
+    assert len(found) <= 1, "MODEL is set more than once"
+    if found:
+        kinds = [found[0][1], *alternatives(path)]
+        assert len(kinds) >= 2, "the comment behind MODEL names no other kind in quotes"
+        assert len(set(kinds)) == len(kinds) and set(kinds) <= {"joint-ebm", *BUILDERS}
+    else:
+        lines = [line for cell in page.cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+        assert not [line for line in lines if line.startswith("MODEL")], "a MODEL that this test does not see"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "kind"), CHOICES, ids=[f"{path.stem}-{kind}" for path, kind in CHOICES])
+def test_a_page_runs_for_every_kind_that_it_names(path, kind, pages):
+    page = with_model(path, kind)
+    assert [match[1] for match in switches(page)] == [kind]
+    pages.place_colab_cell(page)
+    try:
+        pages.execute(page, timeout=60 * MINUTES)
+        pages.check(page)
+    except pages.PageError as error:
+        pytest.fail(f'{path.name} with MODEL = "{kind}": {error}', pytrace=False)
+
+
+def test_a_page_that_breaks_for_a_kind_is_told_with_its_cell(tmp_path, pages):
+    """The test above can fail: a page that asserts what holds for one kind only."""
+    page = nbformat.v4.new_notebook(metadata={"kernelspec": pages.KERNELSPEC})
+    page.cells = [
+        nbformat.v4.new_code_cell('MODEL = "joint-ebm"  # or "vlae"'),
+        nbformat.v4.new_code_cell('print("never seen")', metadata={"tags": ["nbval-skip", "skip-execution"]}),
+        nbformat.v4.new_code_cell('assert MODEL == "joint-ebm", MODEL'),
+    ]
+    path = tmp_path / "page.ipynb"
+    nbformat.write(page, path)
+    assert alternatives(path) == ["vlae"]
+    with pytest.raises(pages.PageError, match=r"cell 2 (?s:.*)vlae"):
+        pages.execute(with_model(path, "vlae"), timeout=60)
+    pages.execute(with_model(path, "joint-ebm"), timeout=60)

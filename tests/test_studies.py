@@ -1,0 +1,176 @@
+"""Studies: what is stored is skipped, what is interrupted goes on, new weights are measured again."""
+
+import json
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from conftest import tiny_model
+from safetensors.torch import save_file
+
+from hebm_lib import build_model, studies
+from hebm_lib.__main__ import main
+from hebm_lib.metrics.attack import latent_attack
+from hebm_lib.metrics.classifier import DigitClassifier
+from hebm_lib.results import result_names
+from hebm_lib.studies import latent_attack as attack_study
+from hebm_lib.studies import study as room
+from hebm_lib.studies.study import Study, load_study, open_parts, run_study, stored_study
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """An empty book and an empty folder of weights."""
+    for name in ("results", "weights"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "book" / "images").mkdir(parents=True)
+    monkeypatch.setattr(room, "results_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(room, "pretrained_folder", lambda: tmp_path / "weights")
+    monkeypatch.setattr(room, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def measured():
+    return []
+
+
+@pytest.fixture
+def study(measured):
+    def measure(part):
+        measured.append(part)
+        return {"value": len(measured)}
+
+    return Study("tiny", "a tiny study", {"alone": (), "one": ("a",), "both": ("a", "b")}, measure)
+
+
+def publish(book, name, value=1.0, **metadata):
+    header = {"format": "hebm-1", "config": "{}", "metadata": json.dumps(metadata)}
+    save_file({"w": torch.tensor([value])}, book / "weights" / f"{name}.safetensors", metadata=header)
+
+
+def test_a_part_waits_for_its_models_and_what_is_stored_is_skipped(book, study, measured):
+    said = []
+    publish(book, "a")
+    run_study(study, say=said.append)
+    assert measured == ["alone", "one"] and load_study("tiny") == {"alone": {"value": 1}, "one": {"value": 2}}
+    assert said[0] == "tiny: both waits for b" and said[-1] == "tiny: 2 of 3 parts are stored"
+    publish(book, "b")
+    run_study(study, say=said.append)
+    run_study(study, say=said.append)
+    assert measured == ["alone", "one", "both"] and list(load_study("tiny")) == ["alone", "one", "both"]
+
+
+def test_new_weights_are_measured_again(book, study, measured):
+    publish(book, "a")
+    publish(book, "b")
+    run_study(study, say=lambda text: None)
+    publish(book, "b", note="the same weights with another header")
+    assert open_parts(study) == ([], {})
+    publish(book, "b", 2.0)
+    assert open_parts(study) == (["both"], {})
+    run_study(study, say=lambda text: None)
+    assert measured == ["alone", "one", "both", "both"]
+    run_study(study, again=True, say=lambda text: None)
+    assert measured[4:] == ["alone", "one", "both"]
+
+
+def test_an_interrupted_study_keeps_what_it_has(book, study, measured):
+    publish(book, "a")
+    publish(book, "b")
+
+    def power_cut(part):
+        if part == "both":
+            raise KeyboardInterrupt
+        return study.measure(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(Study(study.name, study.description, study.parts, power_cut), say=lambda text: None)
+    assert list(load_study("tiny")) == ["alone", "one"]
+    run_study(study, say=lambda text: None)
+    assert measured == ["alone", "one", "both"]
+
+
+def test_provenance_stands_beside_every_part(book, study):
+    publish(book, "a")
+    run_study(study, say=lambda text: None)
+    stored = stored_study("tiny")
+    assert (stored["name"], stored["description"]) == ("tiny", "a tiny study")
+    assert stored["provenance"].keys() == {"alone", "one"}
+    assert stored["provenance"]["one"].keys() >= {"commit", "device", "versions", "seconds", "weights"}
+    assert len(stored["provenance"]["one"]["weights"]["a"]) == 64 and stored["provenance"]["alone"]["weights"] == {}
+    assert str(book) not in json.dumps(stored)
+
+
+def test_the_picture_is_drawn_from_what_is_stored(book, study):
+    seen = []
+
+    def draw(parts):
+        seen.append(parts)
+        return plt.figure(figsize=(1, 1))
+
+    run_study(Study("tiny", "", {"alone": ()}, study.measure, draw), say=lambda text: None)
+    assert seen == [{"alone": {"value": 1}}] and (book / "book" / "images" / "tiny.png").stat().st_size > 100
+    assert not plt.get_fignums()
+
+
+def test_nothing_stored_says_what_to_do(book):
+    with pytest.raises(ValueError, match="python -m hebm_lib study nothing"):
+        load_study("nothing")
+
+
+def test_the_command(book, study, measured, monkeypatch, capsys):
+    monkeypatch.setattr(studies, "STUDIES", {"tiny": study})
+    assert main(["study", "tiny"]) == 0 and main(["study"]) == 0
+    assert measured == ["alone"] and "tiny: one waits for a" in capsys.readouterr().out
+    assert main(["study", "--again"]) == 0 and measured == ["alone", "alone"]
+    assert main(["study", "huge"]) == 2
+    assert capsys.readouterr().err.strip() == "error: there is no study 'huge'; there are tiny"
+
+
+# ---- the book's own -------------------------------------------------------------------------------------------------
+
+
+def test_every_study_names_itself_and_is_no_run():
+    for name, study in studies.STUDIES.items():
+        assert study.name == name and study.description and study.parts
+        assert f"study-{name}" not in result_names()
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_stored_numbers_belong_to_the_published_weights(name):
+    stored, study = stored_study(name), studies.STUDIES[name]
+    assert stored["parts"].keys() <= study.parts.keys() and stored["parts"].keys() == stored["provenance"].keys()
+    stale = set(open_parts(study)[0]) & stored["parts"].keys()
+    assert not stale, f"python -m hebm_lib study {name}"
+
+
+def test_pairs_are_of_two_classes_and_nobody_is_in_two(digits):
+    first, second = attack_study.draw_pairs(digits, 40)
+    assert len(first) == len(second) == 40 == len(set(first.tolist()))
+    assert not set(first.tolist()) & set(second.tolist())
+    assert (digits.labels[first] != digits.labels[second]).all()
+    assert torch.equal(first, attack_study.draw_pairs(digits, 40)[0])
+
+
+def test_an_attack_on_a_level_in_numbers(digits):
+    """A model that only ever reads its top level: attacks on the bottom change nothing that anyone sees."""
+    model = build_model(tiny_model()).eval()
+    reader = DigitClassifier(size=8).eval()
+    decode = model.decode
+    model.decode = lambda z: decode(torch.cat([0 * z[:, :2], z[:, 2:]], 1))
+    first, second = attack_study.draw_pairs(digits, 6)
+    x, target = digits.batch(first), digits.batch(second)
+    weights = (0.0, 0.01, 1e6)
+    found = {
+        level: attack_study.measure_attack(
+            model, reader, x, target, digits.labels[second], latent_attack(model, x, target, level, weights, steps=30)
+        )
+        for level in (1, 2)
+    }
+    assert json.loads(json.dumps(found[2])) == found[2]
+    for level in (1, 2):
+        assert found[level]["distortion"][-1] == 0 and found[level]["way"][-1] == 0 == found[level]["changed"][-1]
+        assert found[level]["distance"][-1] == pytest.approx(1, abs=1e-3)
+        assert len(found[level]["auddc"]) == 6 and found[level]["budgets"].keys() == {"0.1", "0.2", "0.3", "0.5"}
+    assert found[2]["way"][0] > found[1]["way"][0]
