@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Tests run in so many processes; a file stays in one of them, a page too.
+JOBS ?= 2
 
 # Kernels run in notebooks/, so a relative HEBM_DATA is made absolute first.
 ifneq ($(strip $(HEBM_DATA)),)
@@ -21,7 +23,7 @@ run: $(STAMP)  ## train on the embedded digits (minutes, no download), then eval
 	$(BIN)/python -m hebm_lib evaluate digits
 
 test: $(STAMP)  ## unit tests, and every page run again and compared with its stored outputs
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg tests notebooks
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg tests notebooks
 
 lab: $(STAMP)  ## open the pages in JupyterLab
 	$(BIN)/jupyter lab notebooks
