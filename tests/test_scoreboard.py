@@ -9,8 +9,10 @@ from hebm_lib import results, scoreboard
 from hebm_lib.model import BUILDERS
 from hebm_lib.results import load_paper, mean_and_sd
 from hebm_lib.scoreboard import README_END, README_START, levels
-from hebm_lib.scoreboard.cells import number, percent, table
 from hebm_lib.scoreboard.family import FAMILY, family
+from hebm_lib.scoreboard.unfamiliar import OURS, out_of_distribution
+from hebm_lib.studies.study import load_study
+from hebm_lib.tables import number, percent, table
 
 
 def test_the_scoreboard_page_is_up_to_date():
@@ -116,3 +118,12 @@ def test_a_bound_that_lacks_log_z_is_marked():
     rows = {row.split(" | ")[0]: row for row in family("mnist").splitlines()}
     assert "(+ log Z)" in rows["| joint EBM (ours)"] and "(+ log Z)" not in rows["| VLAE"]
     assert number((0.5, math.nan), 2) == "0.50"
+
+
+def test_what_the_scoreboard_says_of_unfamiliar_images_is_so():
+    """Gaussian pixels tell clothes from digits, with an energy or without; with Bernoulli pixels digits look familiar."""
+    parts = load_study("out-of-distribution")
+    for run in ("fashion", "fashion-vlae"):
+        assert parts[run]["scores"]["-log p(x, z)"]["auroc"] > 0.95 and parts[run]["scores"]["SSE"]["auroc"] > 0.95
+    assert parts["fashion-vlae, Bernoulli pixels"]["scores"]["-ELBO"]["auroc"] < 0.5
+    assert out_of_distribution().count("this book") == sum(part in parts for part in OURS)

@@ -109,8 +109,14 @@ def test_the_picture_is_drawn_from_what_is_stored(book, study):
         seen.append(parts)
         return plt.figure(figsize=(1, 1))
 
-    run_study(Study("tiny", "", {"alone": ()}, study.measure, draw), say=lambda text: None)
-    assert seen == [{"alone": {"value": 1}}] and (book / "book" / "images" / "tiny.png").stat().st_size > 100
+    drawn = Study("tiny", "", {"alone": ()}, study.measure, draw)
+    picture = book / "book" / "images" / "tiny.png"
+    for _ in range(2):
+        run_study(drawn, say=lambda text: None)
+        assert seen == [{"alone": {"value": 1}}] and picture.stat().st_size > 100, "drawn once"
+    picture.unlink()
+    run_study(drawn, say=lambda text: None)
+    assert len(seen) == 2 and picture.is_file(), "and again where it is missing"
     assert not plt.get_fignums()
 
 

@@ -20,7 +20,7 @@ from hebm_lib.config import ExperimentConfig
 from hebm_lib.experiments import experiment_of, load_experiment
 from hebm_lib.model import BUILDERS, build_model
 from hebm_lib.results import provenance, results_folder
-from hebm_lib.scoreboard.cells import table
+from hebm_lib.tables import table
 
 __all__ = ["chain_steps", "family", "load_family", "measure_family", "printed_family", "time_family"]
 

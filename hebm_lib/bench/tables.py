@@ -6,7 +6,7 @@ import re
 from hebm_lib.bench.draw import draw_all
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.results import ROOT, results_folder
-from hebm_lib.scoreboard.cells import table
+from hebm_lib.tables import table
 
 __all__ = ["BLOCKS", "load_benches", "page", "printed", "write_page"]
 

@@ -1,7 +1,7 @@
 """One row per model of the book, on the same images at the same budget."""
 
 from hebm_lib.results import load_result, load_seeds, mean_and_sd, result_names
-from hebm_lib.scoreboard.cells import budget, each_level, number, table
+from hebm_lib.tables import budget, each_level, number, table
 
 __all__ = ["FAMILY", "all_runs", "family"]
 

@@ -1,7 +1,7 @@
 """The tables of MNIST's levels: Table 1, Figures 5 and 6 as numbers, the two readers."""
 
 from hebm_lib.results import load_classifier_accuracy, load_paper, load_seeds, mean_and_sd
-from hebm_lib.scoreboard.cells import budget, number, percent, table
+from hebm_lib.tables import budget, number, percent, table
 
 __all__ = ["FASHION", "SECOND", "THREE_LEVELS", "figure5", "figure6", "readers", "table1"]
 

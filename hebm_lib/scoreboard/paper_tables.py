@@ -1,7 +1,7 @@
 """The paper's tables that this book has no row for yet: its numbers, and what our row waits for."""
 
 from hebm_lib.results import load_paper
-from hebm_lib.scoreboard.cells import table
+from hebm_lib.tables import table
 
 __all__ = ["waiting_tables"]
 

@@ -26,7 +26,7 @@ PAIRS, SHOWN = 20, 5
 """Pairs of test images that are attacked, as many as in the original protocol, and how many of them the picture shows."""
 BUDGETS = (0.1, 0.2, 0.3, 0.5)
 """``‖d‖ / ‖x - x_t‖``: how much an attack may change. Levels are compared at the same budget."""
-PICTURE_BUDGET = 0.3
+PICTURE_BUDGET = 0.5
 
 
 def draw_pairs(test: ImageDataset, n: int, seed: int = 1) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -79,7 +80,8 @@ def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] =
     todo, waiting = open_parts(study)
     for part, models in waiting.items():
         say(f"{study.name}: {part} waits for {', '.join(models)}")
-    for part in [p for p in study.parts if p not in waiting] if again else todo:
+    measured = [part for part in study.parts if part not in waiting] if again else todo
+    for part in measured:
         say(f"{study.name}: {part}")
         clock = time.perf_counter()
         found = study.measure(part)
@@ -97,9 +99,15 @@ def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] =
         for key in ("parts", "provenance"):
             stored[key] = {p: value for p, value in stored[key].items() if value is not None}
         write_atomically(results_folder() / f"study-{study.name}.json", json.dumps(stored, indent=1) + "\n")
-    if study.draw is not None and (parts := stored_study(study.name)["parts"]):
+    parts = stored_study(study.name)["parts"]
+    if study.draw is not None and parts and (measured or not picture_of(study).is_file()):
         draw_picture(study, parts)
-    say(f"{study.name}: {len(stored_study(study.name)['parts'])} of {len(study.parts)} parts are stored")
+    say(f"{study.name}: {len(parts)} of {len(study.parts)} parts are stored")
+
+
+def picture_of(study: Study) -> Path:
+    """Where the study's picture stands."""
+    return ROOT / "book" / "images" / f"{study.name}.png"
 
 
 def draw_picture(study: Study, parts: dict[str, dict]) -> None:
@@ -111,5 +119,5 @@ def draw_picture(study: Study, parts: dict[str, dict]) -> None:
     with matplotlib.rc_context():
         use_style()
         figure = study.draw(parts)
-        figure.savefig(ROOT / "book" / "images" / f"{study.name}.png")
+        figure.savefig(picture_of(study))
         matplotlib.pyplot.close(figure)

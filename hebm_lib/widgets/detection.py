@@ -133,7 +133,7 @@ def draw_precision_recall(scores: dict[str, Tensor], positive: Tensor, *, ax: Ax
     area = detection(positive.float(), positive).worst
     ax.fill_between(recall, worst, color="#dddddd", linewidth=0, label=f"below the worst: {area:.2f}")
     ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return ax
 
 

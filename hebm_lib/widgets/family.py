@@ -15,7 +15,7 @@ from hebm_lib.experiments import experiment_of, load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.plotting import ALPHA, BETA, DATA, PHI, REFERENCE, draw_images
 from hebm_lib.results import ROOT
-from hebm_lib.scoreboard.cells import table
+from hebm_lib.tables import table
 from hebm_lib.widgets.relations import CONDITIONAL, ONE_LEVEL, WITH_ENERGY, arrows, codes_of, followers
 
 __all__ = ["FAMILY", "Member", "draw_costs", "draw_family", "draw_member", "draw_redraws", "family_table", "on_digits"]

@@ -32,7 +32,7 @@ def draw_unit_walks(model: LatentEBM, z: Tensor, values: Tensor, *, scale: float
         ax.grid(False)
         # The picture's columns are equally wide up to one line of padding.
         width = (np.ptp(ax.get_xlim()) - 1) / columns
-        ax.set_xticks([(i + 0.5) * width for i in range(columns)], [f"{v:.1f}" for v in steps.tolist()])
+        ax.set_xticks([(i + 0.5) * width for i in range(columns)], [f"{round(v, 1) + 0.0:.1f}" for v in steps.tolist()])
         ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
         ax.set_yticks([])
         ax.spines[:].set_visible(False)

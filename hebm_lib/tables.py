@@ -1,4 +1,4 @@
-"""How a number, a budget and a table are written, the same in every table of the scoreboard."""
+"""How a number, a budget and a Markdown table are written, the same in every table of the book."""
 
 from hebm_lib.results import mean_and_sd
 
