@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT
 
 from hebm_lib import results, scoreboard
+from hebm_lib.experiments import experiment_of, load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.results import load_paper, mean_and_sd
 from hebm_lib.scoreboard import README_END, README_START, levels
@@ -127,3 +128,11 @@ def test_what_the_scoreboard_says_of_unfamiliar_images_is_so():
         assert parts[run]["scores"]["-log p(x, z)"]["auroc"] > 0.95 and parts[run]["scores"]["SSE"]["auroc"] > 0.95
     assert parts["fashion-vlae, Bernoulli pixels"]["scores"]["-ELBO"]["auroc"] < 0.5
     assert out_of_distribution().count("this book") == sum(part in parts for part in OURS)
+
+
+def test_what_the_scoreboard_says_of_the_family_is_so():
+    """HVAE alone has a wide bottom; the bottom level is silent on clothes, with the energy and without."""
+    bottoms = {kind: load_experiment(experiment_of("mnist", kind)).model.latent_dims[0] for kind in FAMILY}
+    assert bottoms.pop("hvae") == 392 and max(bottoms.values()) <= 16
+    for run in ("fashion", "fashion-vlae"):
+        assert results.load_result(run)["metrics"]["kl"][0] < 0.5

@@ -48,7 +48,8 @@ One row per model: the same images, the same widths of the networks, the same σ
 model pays more per step, and the last column says so. What each model is stands on
 [its page](notebooks/00-the-family.ipynb). A bound marked "(+ log Z)" is one whose partition function is not known; it is no
 bound of log p(x) until log Z is taken off, so it is not to be ranked with the others. The KL of a level is taken to its
-prior without the energy. In a hierarchy the latent accuracy is that of the codes on the mean path.
+prior without the energy. In a hierarchy the latent accuracy is that of the codes on the mean path. HVAE's bottom level has
+392 units, place by place, where the others have 2 to 16: its error is small for that reason.
 
 ### MNIST
 
@@ -57,6 +58,8 @@ prior without the energy. In a hierarchy the latent accuracy is that of the code
 ### Fashion-MNIST
 
 {family("fashion")}
+
+The bottom level, made for the strokes of digits, says nothing of clothes: its KL is near 0 with the energy and without.
 
 ## Figure 5 as a number
 

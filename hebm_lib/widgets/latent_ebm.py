@@ -84,8 +84,11 @@ def explore_chain(
     fig = plt.figure(figsize=(8.2, 3.3))
     left, right = fig.subfigures(1, 2, width_ratios=(1, 1.35))
     ax = left.subplots()
-    plot_density(log_p.exp().view(grid.points, grid.points), grid.extent, ax=ax, color=REFERENCE)
+    density = log_p.exp().view(grid.points, grid.points)
+    plot_density(density, grid.extent, ax=ax, color=REFERENCE)
     ax.plot(*path[-1].t(), ".", color=PHI, markersize=3)
+    lines = {"levels": [0.1 * float(density.max()), 0.5 * float(density.max())], "colors": "black", "linewidths": 0.8}
+    ax.contour(grid.axis, grid.axis, density, zorder=3, **lines)
     ax.plot(*path[:, 0].t(), "-", color=PHI, linewidth=0.8)
     ax.plot(*path[0, 0], "o", color="white", markeredgecolor="black", markersize=6)
     ax.plot(*path[-1, 0], "o", color=PHI, markeredgecolor="black", markersize=6)
@@ -98,5 +101,5 @@ def explore_chain(
     ):
         draw_images(image[None], 1, ax=panel)
         panel.set_title(title, fontsize=9, color="black" if title == "$x$" else BETA)
-    right.suptitle(f"mean SSE after $K' = {steps}$: {reached:.1f}; exact posterior: {exact:.1f}", y=0.86, fontsize=10)
+    right.suptitle(f"mean SSE after $K' = {steps}$: {reached:.1f}; exact posterior: {exact:.1f}", y=0.78, fontsize=10)
     return fig
