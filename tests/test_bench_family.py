@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_a_row_is_complete(rows):
     assert list(digits["chains"]) == ["prior"] and list(lebm["chains"]) == ["prior", "posterior"]
     assert lebm["chains"]["posterior"]["steps"] == 8 and lebm["parameters"]["inference"] == 0
     for row in rows:
-        assert row["step"]["rounds"] == 1 and row["step"]["seconds"] > 0
+        assert row["step"]["rounds"] == 1 and row["step"]["seconds"] > 0 and 0 < row["share_of_core"] < 1.05
         assert all(chain["seconds"] > 0 for chain in row["chains"].values())
         assert row["seconds_per_epoch"] == pytest.approx(600 * row["step"]["seconds"], rel=1e-3)
 
@@ -67,10 +68,46 @@ def test_what_is_timed_is_the_trainers_step():
     step, prior = sides["step"].args[0], sides["prior"].args[0]
     trainer = step.func.__self__
     before = [p.detach().clone() for p in trainer.model.parameters()]
-    sides["step"]()
-    assert trainer.step == family.IN_A_ROW
+    assert sides["step"]()["seconds"] > 0 and trainer.step == family.IN_A_ROW
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
     assert prior.args == (100, 60, 0.4) and prior().shape == (100, 10)
+
+
+def test_waiting_is_not_counted_on_one_thread(monkeypatch):
+    """Another program on the core makes a process wait, and so does sleep."""
+    rest = lambda: time.sleep(0.05)  # noqa: E731
+    assert family.several(rest, CPU)["seconds"] < 0.02
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # several threads' computing would add up
+    assert family.several(rest, CPU)["seconds"] > 0.049
+
+
+def test_a_time_is_per_step_and_the_first_turn_is_not_in_it(monkeypatch):
+    """Three turns of which the first is slow; by the wall each takes twice as long as it computes."""
+
+    class Elsewhere:
+        def __init__(self, make, name, device):
+            self.answers = iter([9.0, 2.0, 4.0, 3.0])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __call__(self, part):
+            return {"seconds": next(self.answers)}
+
+    def alternate(calls, rounds, device):
+        for call in calls.values():
+            for _ in range(rounds + 1):
+                call()
+        return {key: [2 * 3.0 * family.IN_A_ROW] * rounds for key in calls}
+
+    monkeypatch.setattr(family, "Elsewhere", Elsewhere)
+    monkeypatch.setattr(family, "alternate", alternate)
+    (row,) = family.time_family(["mnist-vae"], 3, CPU)
+    assert row["step"] == {"seconds": 3.0, "quartiles": [2.5, 3.5], "rounds": 3}
+    assert row["seconds_per_epoch"] == 1800 and row["share_of_core"] == 0.5
 
 
 def test_a_posterior_chain_is_that_of_the_training(monkeypatch):
@@ -148,7 +185,7 @@ def test_the_speed_page_does_not_take_the_family_for_a_gpu(result, monkeypatch, 
 
 def test_the_printed_table(result):
     lines = family.printed_family(result).splitlines()
-    assert lines[0].startswith("Measured on")
+    assert lines[0].startswith("Measured on") and re.search(r"at least \d+% of its core", lines[0])
     shares = re.search(r"prior (\d+)%, posterior (\d+)%", lines[-1])
     assert all(0 <= int(share) < 100 for share in shares.groups())
 
@@ -161,4 +198,4 @@ def test_the_published_result_is_of_all_models():
         config = load_experiment(row["experiment"])
         assert row["parameters"] == family.parameters(config) and row["batch"] == config.training.batch_size
         assert {part: chain["steps"] for part, chain in row["chains"].items()} == family.chain_steps(config)
-        assert row["step"]["rounds"] >= 11
+        assert row["step"]["rounds"] >= 11 and 0 < row["share_of_core"] < 1.05

@@ -3,10 +3,13 @@
 ``python -m hebm_lib bench --only family`` writes ``book/results/bench-family-<device>.json``, which page 00 reads.
 
 Every model has a process of its own, as in `hebm_lib.bench.steps`, and takes several steps at each of its turns: the
-first of them finds the caches full of someone else's numbers, as no step of a training does.
+first of them finds the caches full of someone else's numbers, as no step of a training does. On one thread of a CPU a
+model's time is what its process computed, so that another program on the same core is not counted; how much of the core
+the model had is stored beside it.
 """
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -15,7 +18,7 @@ import torch
 
 from hebm_lib.bench.steps import images, trainer
 from hebm_lib.bench.tables import machine_line, milliseconds
-from hebm_lib.bench.timing import Elsewhere, alternate, describe_machine, on_threads, slug, summary
+from hebm_lib.bench.timing import Elsewhere, alternate, describe_machine, on_threads, slug, summary, wait_for
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.experiments import experiment_of, load_experiment
 from hebm_lib.model import BUILDERS, build_model
@@ -54,37 +57,39 @@ def measure_family(device: torch.device, quick: bool = False, threads: int = 1, 
 def time_family(names: list[str], rounds: int, device: torch.device) -> list[dict]:
     """A training step of each named experiment, and the chains that are part of it, on random images of its size.
 
-    An epoch is counted as that many steps on batches of MNIST's 60,000 images. Fetching batches, logging and saving,
-    which are alike for all, are not in it.
+    An epoch is counted as that many steps on batches of MNIST's 60,000 images. Fetching batches, logging and saving, which
+    are alike for all, are not in it. ``share_of_core`` is a step's time by the process's own clock over its time by the
+    wall: 1 where nothing else ran.
     """
     configs = {name: load_experiment(name) for name in names}
+    computed: dict[tuple[str, str], list[float]] = {
+        (name, part): [] for name, config in configs.items() for part in ("step", *chain_steps(config))
+    }
     with ExitStack() as stack:
         sides = {name: stack.enter_context(Elsewhere(model_side, name, device)) for name in names}
-        calls = {
-            f"{name} {part}": partial(sides[name], part)
-            for name, config in configs.items()
-            for part in ("step", *chain_steps(config))
-        }
-        turns = alternate(calls, rounds, device)
-    rows = []
-    for name, config in configs.items():
-        times = {
-            part: summary([turn / IN_A_ROW for turn in turns[f"{name} {part}"]])
-            for part in ("step", *chain_steps(config))
-        }
-        batch, step = config.training.batch_size, times.pop("step")
-        rows.append(
-            {
-                "experiment": name,
-                "kind": config.model.kind,
-                "batch": batch,
-                "parameters": parameters(config),
-                "step": step,
-                "chains": {part: {"steps": chain_steps(config)[part]} | time for part, time in times.items()},
-                "seconds_per_epoch": float(f"{IMAGES // batch * step['seconds']:.4g}"),
-            }
-        )
-    return rows
+
+        def turn(name: str, part: str) -> None:
+            computed[name, part].append(sides[name](part)["seconds"])
+
+        passed = alternate({key: partial(turn, *key) for key in computed}, rounds, device)
+    # `alternate` counts by the wall, and leaves out each one's first turn.
+    times = {key: summary(seconds[1:]) for key, seconds in computed.items()}
+    return [model_row(config, times, summary(passed[name, "step"])) for name, config in configs.items()]
+
+
+def model_row(config: ExperimentConfig, times: dict[tuple[str, str], dict], turn: dict) -> dict:
+    """What is stored of one model; ``turn`` is a turn of its steps by the wall."""
+    name, batch, step = config.name, config.training.batch_size, times[config.name, "step"]
+    return {
+        "experiment": name,
+        "kind": config.model.kind,
+        "batch": batch,
+        "parameters": parameters(config),
+        "step": step,
+        "chains": {part: {"steps": steps} | times[name, part] for part, steps in chain_steps(config).items()},
+        "seconds_per_epoch": float(f"{IMAGES // batch * step['seconds']:.4g}"),
+        "share_of_core": round(IN_A_ROW * step["seconds"] / turn["seconds"], 3),
+    }
 
 
 def model_side(name: str, device: torch.device) -> dict[str, Callable]:
@@ -100,13 +105,17 @@ def model_side(name: str, device: torch.device) -> dict[str, Callable]:
     if "posterior" in steps:
         z0 = torch.randn(len(x), model.latents.total, device=device)
         calls["posterior"] = partial(model.posterior_chain, x, z0, steps["posterior"], generator=noise)
-    return {part: partial(several, call) for part, call in calls.items()}
+    return {part: partial(several, call, device) for part, call in calls.items()}
 
 
-def several(call: Callable[[], object]) -> None:
-    """One turn."""
+def several(call: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """One turn: seconds per call, by this process's own clock where it has one thread of a CPU, else by the wall."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     for _ in range(IN_A_ROW):
         call()
+    wait_for(device)
+    return {"seconds": (clock() - start) / IN_A_ROW}
 
 
 def parameters(config: ExperimentConfig) -> dict[str, int]:
@@ -127,7 +136,8 @@ def printed_family(result: dict) -> str:
         cells = [row["kind"], f"{sum(row['parameters'].values()):,}", milliseconds(step)]
         rows.append([*cells, f"{row['seconds_per_epoch']:.1f}", ", ".join(chains)])
     header = ["model", "parameters", "ms per step", "seconds per epoch", "of it in chains"]
-    return f"{machine_line(result)}\n\n{table(header, rows)}"
+    least = min(row["share_of_core"] for row in result["models"])
+    return f"{machine_line(result)} Each had at least {least:.0%} of its core.\n\n{table(header, rows)}"
 
 
 def load_family(device: str = "cpu") -> dict[str, dict]:

@@ -7,13 +7,13 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
 import torch
 
-__all__ = ["Elsewhere", "alternate", "describe_machine", "exponent", "on_threads", "slug", "summary"]
+__all__ = ["Elsewhere", "alternate", "describe_machine", "exponent", "on_threads", "slug", "summary", "wait_for"]
 
 
 @contextmanager
@@ -27,7 +27,9 @@ def on_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def alternate(contenders: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
+def alternate(
+    contenders: dict[Hashable, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[Hashable, list[float]]:
     """Seconds per call of each contender, ``rounds`` of each, one after another in turn.
 
     A machine's speed drifts with its load and temperature; in turn, the drift falls on all contenders alike. One call
@@ -41,10 +43,10 @@ def alternate(contenders: dict[str, Callable[[], object]], rounds: int, device: 
     try:
         for _ in range(rounds):
             for name, call in contenders.items():
-                _wait(device)
+                wait_for(device)
                 start = time.perf_counter()
                 call()
-                _wait(device)
+                wait_for(device)
                 seconds[name].append(time.perf_counter() - start)
     finally:
         if collecting:
@@ -98,13 +100,14 @@ def _serve(pipe, make, name: str, device: torch.device, threads: int) -> None:
         try:
             calls = calls or make(name, device)
             answer = calls[asked]()
-            _wait(device)
+            wait_for(device)
             pipe.send(answer if isinstance(answer, dict) else None)
         except Exception as error:  # whatever it is, the other side should say it
             pipe.send(error)
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Return when a device is done with all that it was asked for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

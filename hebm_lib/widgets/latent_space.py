@@ -157,7 +157,7 @@ def draw_transition_over_codes(
 
 
 def animate_transition(
-    latents: LatentSpec, trajectory: Tensor, codes: Tensor, steps: Sequence[int], *, dpi: int = 75, fps: int = 6
+    latents: LatentSpec, trajectory: Tensor, codes: Tensor, steps: Sequence[int], *, dpi: int = 70, fps: int = 6
 ) -> str:
     """The same as a film that plays in any browser: HTML with one small picture per step, levels side by side, top left.
 
