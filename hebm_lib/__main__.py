@@ -46,7 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
     commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
     commands.add_parser("experiments", help="train, publish and measure whatever of the book is not published yet")
-    study = commands.add_parser("study", help="measure what pages read of published models, where it is not stored yet")
+    study = commands.add_parser(
+        "study", help="measure what pages read, where it is not stored yet (anomaly trains: hours)"
+    )
     study.add_argument("names", nargs="*", metavar="NAME", help="which studies; all if none is named")
     study.add_argument("--again", action="store_true", help="measure what is stored, too")
     bench = commands.add_parser("bench", help="time prior sampling and training steps, ours beside others', here")

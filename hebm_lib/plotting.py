@@ -71,20 +71,32 @@ def draw_images(images: Tensor, columns: int, *, ax: Axes | None = None, title: 
 
 
 @torch.no_grad()
-def plot_redraws(model, z: Tensor, donors: Tensor, *, scale: float = 0.42) -> Figure:
-    """Fig. 4 and 5: one panel per level; in each row one sample, with only that level taken from other prior chains.
+def plot_redraws(
+    model,
+    z: Tensor,
+    donors: Tensor,
+    groups: Sequence[tuple[int, ...]] | None = None,
+    *,
+    symbol: str = "z",
+    scale: float = 0.42,
+) -> Figure:
+    """Fig. 1, 4 and 5: a panel per group of levels; in each row one sample, with only these levels taken from other samples.
 
     Args:
+        model: a model, or a hierarchy seen through its noise (`HierarchicalBaseline.noise_view`).
         z: ``(rows, d)`` samples to start from.
-        donors: ``(columns, d)`` samples that lend their level.
+        donors: ``(columns, d)`` samples that lend their levels.
+        groups: levels that are redrawn together, bottom first; None redraws each by itself.
+        symbol: what is redrawn, in mathematical type: codes, or their noise ``\\epsilon``.
     """
-    levels = model.latents.levels
+    groups = groups or [(level,) for level in range(1, model.latents.levels + 1)]
     rows, columns = len(z), len(donors)
-    fig, axes = plt.subplots(1, levels, figsize=(levels * columns * scale + 0.3, rows * scale + 0.35))
-    for level, ax in enumerate(np.atleast_1d(axes), start=1):
-        images = model.decode(model.latents.redraw(z[:, None], level, donors[None]).flatten(0, 1))
-        place = " (bottom)" if level == 1 else " (top)" if level == levels else ""
-        draw_images(images, columns, ax=ax, title=f"only $z_{level}$ redrawn{place}")
+    fig, axes = plt.subplots(1, len(groups), figsize=(len(groups) * columns * scale + 0.3, rows * scale + 0.35))
+    for i, (levels, ax) in enumerate(zip(groups, np.atleast_1d(axes), strict=True)):
+        images = model.decode(model.latents.redraw(z[:, None], levels, donors[None]).flatten(0, 1))
+        names = ", ".join(f"{symbol}_{level}" for level in levels)
+        place = " (bottom)" if i == 0 else " (top)" if i == len(groups) - 1 else ""
+        draw_images(images, columns, ax=ax, title=f"only ${names}$ redrawn{place}")
     return fig
 
 

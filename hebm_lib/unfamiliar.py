@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from hebm_lib.baselines.common import bernoulli_log_likelihood
 from hebm_lib.baselines.hvae import HVAE
 from hebm_lib.checkpoint import load_pretrained
 from hebm_lib.data import ImageDataset, load_split
@@ -80,9 +80,7 @@ def bernoulli_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 50
     generator, parts = torch.Generator(device=model.device).manual_seed(seed), []
     for index in torch.arange(len(data)).split(batch):
         x = data.batch(index).to(model.device)
-        on = ((model.decode(model.draw(x, generator=generator)) + 1) / 2).clamp(1e-6, 1 - 1e-6)
-        cost = F.binary_cross_entropy(on, ((x + 1) / 2).clamp(0, 1), reduction="none")
-        parts.append(cost.flatten(1).sum(1).cpu())
+        parts.append(-bernoulli_log_likelihood(x, model.decode(model.draw(x, generator=generator))).cpu())
     return torch.cat(parts)
 
 

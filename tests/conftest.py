@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -25,17 +26,20 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 
+matplotlib.use("Agg")  # figures are looked at as arrays
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    """Every test starts from the same random state and leaves torch's and matplotlib's settings as it found them."""
+    """Every test starts from the same random state, and leaves torch's and matplotlib's settings as it found them and no
+    figure open."""
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small tensors; and the same sums in the same order on every machine
     with matplotlib.rc_context():
         yield
+    plt.close("all")
     torch.set_num_threads(threads)
 
 

@@ -1,24 +1,13 @@
 """Pictures of attacks: what stands in which place."""
 
-import matplotlib
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from conftest import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.metrics.attack import Attack
 from hebm_lib.plotting import image_grid
 from hebm_lib.widgets.attack import attack_rows, draw_attacks, draw_sweep, explore_attack, plot_sweep
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -2,25 +2,14 @@
 
 import math
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-
 from hebm_lib import LatentSpec
-from hebm_lib.plotting import image_grid
+from hebm_lib.plotting import image_grid, plot_redraws
 from hebm_lib.widgets import conditional
 from hebm_lib.widgets.conditional import LinearChain
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 class Stripes:
@@ -41,10 +30,10 @@ def picture(ax) -> np.ndarray:
 
 def test_each_panel_redraws_its_group_and_nothing_else():
     z, donors = torch.full((2, 4), -0.5), torch.full((3, 4), 0.5)
-    fig = conditional.draw_group_redraws(Stripes(), z, donors, [(1, 2), (3, 4)])
+    fig = plot_redraws(Stripes(), z, donors, [(1, 2), (3, 4)], symbol=r"\epsilon")
     assert [ax.get_title() for ax in fig.axes] == [
-        r"$\epsilon_1, \epsilon_2$ redrawn (bottom)",
-        r"$\epsilon_3, \epsilon_4$ redrawn (top)",
+        r"only $\epsilon_1, \epsilon_2$ redrawn (bottom)",
+        r"only $\epsilon_3, \epsilon_4$ redrawn (top)",
     ]
     for ax, row in zip(fig.axes, ([0.5, 0.5, -0.5, -0.5], [-0.5, -0.5, 0.5, 0.5]), strict=True):
         assert np.array_equal(picture(ax), image_grid(Stripes().decode(torch.tensor([row] * 6)), 3))

@@ -1,22 +1,12 @@
 """What pages 15 and 18 draw: heights, marks and labels are those of the numbers."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-
 from hebm_lib.metrics.detection import JointTerms, detection
 from hebm_lib.widgets import detection as pictures
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import re
 from dataclasses import replace
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 import torch
 import yaml
@@ -37,13 +35,6 @@ from hebm_lib.widgets.relations import (
     heard,
     sources,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    matplotlib.use("Agg")
-    yield
-    plt.close("all")
 
 
 def entry(kind: str):

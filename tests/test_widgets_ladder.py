@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 import torch
 from conftest import tiny_model
@@ -9,13 +7,6 @@ from conftest import tiny_model
 from hebm_lib import build_model, load_experiment
 from hebm_lib.config import GeneratorConfig, InferenceConfig
 from hebm_lib.widgets import draw_ladder, draw_signed, draw_units, jacobians, near_ink, reach, roughness, view
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    matplotlib.use("Agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -1,13 +1,9 @@
 """What page 02 draws: the values above Fig. 2's columns, and the chains on the exact posterior."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from conftest import tiny_model
 
 from hebm_lib import LatentSpec, build_model
@@ -15,12 +11,6 @@ from hebm_lib.config import GeneratorConfig, InferenceConfig
 from hebm_lib.exact import Grid2D, exact_log_posterior, grid_mean
 from hebm_lib.plotting import image_grid
 from hebm_lib.widgets.latent_ebm import draw_unit_walks, explore_chain, name_units
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 class Bright:

@@ -1,13 +1,9 @@
 """What pages 10 and 12 draw: the arrays behind the figures, their colours, ranges and sizes."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.colors import to_hex
 from torch import nn
 
@@ -15,13 +11,6 @@ from hebm_lib import LatentSpec
 from hebm_lib.metrics.information import fano_accuracy
 from hebm_lib.plotting import ALPHA, PHI
 from hebm_lib.widgets import latent_space
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
 
 # ---- what each level knows ------------------------------------------------------------------------------------------
 

@@ -1,23 +1,12 @@
 """Pictures of long chains: what stands in which place."""
 
-import matplotlib
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from conftest import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.plotting import image_grid
 from hebm_lib.widgets.long_run import draw_long_run, explore_chain, plot_class_shares, plot_over_steps
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

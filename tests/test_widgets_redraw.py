@@ -1,13 +1,8 @@
 """Page 09: donors of both ways, the tie between levels, the spread of style, and the arrays behind the figures."""
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from conftest import tiny_model
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, build_model
@@ -16,12 +11,6 @@ from hebm_lib.plotting import image_grid
 from hebm_lib.widgets import redraw
 
 LATENTS = LatentSpec((1, 2, 3))
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def rough(latents=LATENTS):

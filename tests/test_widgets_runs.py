@@ -1,25 +1,15 @@
 """What pages 07 and 08 draw: the arrays behind the figures, their orientation, labels and ranges."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from conftest import tiny_model
 
 import hebm_lib.widgets as widgets
 from hebm_lib import LatentSpec, build_model
 from hebm_lib.plotting import image_grid
 from hebm_lib.widgets import runs
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 class Bright:

@@ -1,4 +1,4 @@
-"""Page 01: levels redrawn together (Fig. 1), their shares as a picture, the KL of each level over a run, and a chain of
+"""Page 01: the noise of levels redrawn (Fig. 1), their shares as a picture, the KL of each level over a run, and a chain of
 two levels whose bound is known."""
 
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from hebm_lib.plotting import BETA, PHI, REFERENCE, draw_images
 
 __all__ = [
     "LinearChain",
-    "draw_group_redraws",
     "explore_noise",
     "plot_kl_per_level",
     "plot_linear_chain",
@@ -27,41 +26,18 @@ __all__ = [
 # ---- redrawing ------------------------------------------------------------------------------------------------------
 
 
-def _named(levels: Sequence[int]) -> str:
-    return ", ".join(rf"\epsilon_{level}" for level in levels)
-
-
-@torch.no_grad()
-def draw_group_redraws(view, noise: Tensor, donors: Tensor, groups: Sequence[tuple[int, ...]], *, scale=0.42) -> Figure:
-    """Fig. 1: a panel per group of levels; in each row one sample, of which only that group's noise is redrawn.
-
-    Args:
-        view: a hierarchy seen through its noise, `hebm_lib.baselines.hierarchy.HierarchicalBaseline.noise_view`.
-        noise: ``(rows, d)``, the samples to start from.
-        donors: ``(columns, d)``, noise that lends the group's levels.
-        groups: levels that are redrawn together, bottom first.
-    """
-    rows, columns = len(noise), len(donors)
-    size = (len(groups) * columns * scale + 0.3, rows * scale + 0.35)
-    fig, axes = plt.subplots(1, len(groups), figsize=size, squeeze=False)
-    for i, (levels, ax) in enumerate(zip(groups, axes[0], strict=True)):
-        images = view.decode(view.latents.redraw(noise[:, None], levels, donors[None]).flatten(0, 1))
-        place = " (bottom)" if i == 0 else " (top)" if i == len(groups) - 1 else ""
-        draw_images(images, columns, ax=ax, title=f"${_named(levels)}$ redrawn{place}")
-    return fig
-
-
 @torch.no_grad()
 def explore_noise(view, noise: Tensor, donor: Tensor, levels: Sequence[int]) -> Figure:
     """The explorer: samples above, and below them the same with the noise of ``levels`` taken from their donors.
 
     Args:
-        view: as of `draw_group_redraws`.
+        view: a hierarchy seen through its noise, `hebm_lib.baselines.hierarchy.HierarchicalBaseline.noise_view`.
         noise, donor: ``(n, d)``, paired.
         levels: any of 1 … L, or none.
     """
     pair = torch.cat([view.decode(noise), view.decode(view.latents.redraw(noise, tuple(levels), donor))])
-    what = f"${_named(levels)}$ redrawn" if levels else "nothing redrawn"
+    names = ", ".join(rf"\epsilon_{level}" for level in levels)
+    what = f"${names}$ redrawn" if levels else "nothing redrawn"
     return draw_images(pair, len(noise), title=f"above: samples; below: {what}", scale=0.75).figure
 
 

@@ -102,17 +102,22 @@ def draw_histograms(near: dict[str, Tensor], far: dict[str, Tensor], *, names=("
     """
     fig, axes = plt.subplots(1, len(near), figsize=(2.75 * len(near), 2.5), squeeze=False)
     for ax, (name, inside) in zip(axes[0], near.items(), strict=True):
-        both = torch.cat([inside, far[name]])
-        low, high = torch.quantile(both, torch.tensor([0.0, 0.995]))
-        bins = np.linspace(float(low), float(high) + 1e-6, 36)
-        for values, color, label in ((inside, NEAR, names[0]), (far[name], FAR, names[1])):
-            ax.hist(values.numpy().clip(bins[0], bins[-1]), bins, density=True, color=color, alpha=0.55, label=label)
-        auroc = detection(both, torch.arange(len(both)) >= len(inside)).auroc
+        auroc = _two_histograms(ax, inside, far[name], names)
         ax.set_title(f"{name}: {auroc:.2f}", color=TERM_COLORS.get(name, DATA))
-        ax.set_yticks([])
-        ax.grid(False)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
+
+
+def _two_histograms(ax: Axes, inside: Tensor, outside: Tensor, names: Sequence[str]) -> float:
+    """Both kinds' values of one score, all of the largest in the last bin; returns how often the second's is the larger."""
+    both = torch.cat([inside, outside])
+    low, high = torch.quantile(both, torch.tensor([0.0, 0.995]))
+    bins = np.linspace(float(low), float(high) + 1e-6, 36)
+    for values, color, label in zip((inside, outside), (NEAR, FAR), names, strict=True):
+        ax.hist(values.numpy().clip(bins[0], bins[-1]), bins, density=True, color=color, alpha=0.55, label=label)
+    ax.set_yticks([])
+    ax.grid(False)
+    return detection(both, torch.arange(len(both)) >= len(inside)).auroc
 
 
 def draw_precision_recall(scores: dict[str, Tensor], positive: Tensor, *, ax: Axes, colors: dict | None = None) -> Axes:
@@ -175,16 +180,7 @@ def explore_sigma(near: JointTerms, far: JointTerms, log2_sigma: float) -> Figur
     """The explorer: ``-log p(x, z)`` as it is with another σ, on familiar and unfamiliar images."""
     sigma = 2.0**log2_sigma
     fig, ax = plt.subplots(figsize=(4.6, 2.7))
-    inside, outside = -near.at_sigma(sigma), -far.at_sigma(sigma)
-    both = torch.cat([inside, outside])
-    low, high = torch.quantile(both, torch.tensor([0.0, 0.995]))
-    bins = np.linspace(float(low), float(high), 41)
-    for values, color, label in ((inside, NEAR, "familiar"), (outside, FAR, "unfamiliar")):
-        ax.hist(values.numpy().clip(bins[0], bins[-1]), bins, density=True, color=color, alpha=0.55, label=label)
-    auroc = detection(both, torch.arange(len(both)) >= len(inside)).auroc
-    ax.set(
-        yticks=[], xlabel=r"$-\log p(x, z)$ without its constants", title=rf"$\sigma = {sigma:.2f}$: AUROC {auroc:.2f}"
-    )
-    ax.grid(False)
+    auroc = _two_histograms(ax, -near.at_sigma(sigma), -far.at_sigma(sigma), ("familiar", "unfamiliar"))
+    ax.set(xlabel=r"$-\log p(x, z)$ without its constants", title=rf"$\sigma = {sigma:.2f}$: AUROC {auroc:.2f}")
     ax.legend()
     return fig
