@@ -44,13 +44,14 @@ say style only, and not of the energy.
 
 ## The family
 
-One row per model: the same images, the same σ of 0.4, the same batches. VAE, pro-VLAE and VLAE have the joint EBM's widths and
-places, the latent EBM those of its generator; the conditional hierarchies have narrower tops and batch norm, as their
-entries in the registry say. Epochs differ where a model pays more per step, and the last column says so. What each model
-is stands on [its page](notebooks/00-the-family.ipynb). A bound marked "(+ log Z)" is one whose partition function is not known; it is no
-bound of log p(x) until log Z is taken off, so it is not to be ranked with the others. The KL of a level is taken to its
-prior without the energy. In a hierarchy the latent accuracy is that of the codes on the mean path. HVAE's bottom level has
-392 units, place by place, where the others have 2 to 16: its error is small for that reason.
+One row per model: the same images, the same σ of 0.4, the same batches. VAE, pro-VLAE and VLAE have the joint EBM's
+widths and places, the latent EBM those of its generator; the conditional hierarchies have narrower tops and batch norm,
+as their entries in the registry say. Epochs differ where a model pays more per step, and the last column says so. What
+each model is stands on [its page](notebooks/00-the-family.ipynb). A bound marked "(+ log Z)" is one whose partition
+function is not known; it is no bound of log p(x) until log Z is taken off, so it is not to be ranked with the others. The
+KL of a level is taken to its prior without the energy. In a hierarchy the latent accuracy is that of the codes on the
+mean path. HVAE's bottom level has 392 units, place by place, where the others have 2 to 16: its error is small for that
+reason.
 
 ### MNIST
 
