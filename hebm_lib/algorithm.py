@@ -39,10 +39,11 @@ def algorithm_1(
     z_plus = posterior.mean + posterior.stddev * noise
 
     def learn_energy() -> Iterator[Update]:
-        # Prior sampling (Eq. 13, 14): z⁻ after K Langevin steps from noise. Nothing to learn for a Gaussian prior.
+        # Prior sampling (Eq. 13, 14): z⁻ after K Langevin steps from noise, or from where persistent chains stand.
+        # Nothing to learn for a Gaussian prior.
         if not any(p.requires_grad for p in model.prior.parameters()):
             return
-        z_minus = model.prior.sample(len(x), config.langevin.steps, config.langevin.step_size, generator=generator)
+        z_minus = model.prior.negatives(len(x), config.langevin.steps, config.langevin.step_size, generator=generator)
         # Eq. 10: raise f on posterior draws, lower it on the prior's own.
         f_plus, f_minus = model.prior(z_plus.detach()).mean(), model.prior(z_minus).mean()
         terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}

@@ -14,6 +14,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
+from hebm_lib.experiments_ablations import ablation_experiments
 from hebm_lib.experiments_baselines import baseline_experiments
 from hebm_lib.model import BUILDERS
 
@@ -142,6 +143,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         mnist("fashion", "Fashion-MNIST, the same networks (Table 1)", data="fashion-mnist"),
         authors_svhn("svhn-hs"),
         authors_svhn("svhn-fid"),
+        *ablation_experiments(mnist()),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
     )
 }

@@ -49,7 +49,9 @@ def anomaly_config(kind: str, label: int) -> ExperimentConfig:
     """The kind's MNIST entry with shorter epochs and more of them, so that ten epochs can be looked at; warm-ups as long."""
     base = load_experiment(experiment_of("mnist", kind))
     times = 60_000 / IMAGES
-    training = replace(base.training, epochs=epochs_of(kind)[0], kl_warmup_epochs=times * base.training.kl_warmup_epochs)
+    training = replace(
+        base.training, epochs=epochs_of(kind)[0], kl_warmup_epochs=times * base.training.kl_warmup_epochs
+    )
     settings = replace(base.model.baseline, free_bits_epochs=times * base.model.baseline.free_bits_epochs)
     return replace(
         base,

@@ -204,7 +204,8 @@ def build_prior(config: ModelConfig) -> nn.Module:
     latents, p = LatentSpec(config.latent_dims), config.prior
     if not p.hidden:
         return GaussianPrior(latents)
-    return JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz)
+    kind = {"separate": p.levels == "separate", "chains": p.chains}
+    return JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz, **kind)
 
 
 @register("joint-ebm")

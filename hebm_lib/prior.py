@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from hebm_lib.langevin import check_chain, langevin_block, langevin_dynamics
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks import EnergyMLP
+from hebm_lib.networks import EnergyMLP, SeparateEnergies
 from hebm_lib.sampling import Perceptron, backend_for, run_chain
 
 __all__ = ["GaussianPrior", "JointEBMPrior"]
@@ -66,6 +66,8 @@ class GaussianPrior(nn.Module):
 class JointEBMPrior(nn.Module):
     """``p_α(z) ∝ exp(f_α([z_1, …, z_L])) N(z; 0, I)`` (Eq. 3): one energy on all levels together.
 
+    ``chains``, a buffer that is saved with the weights, holds the states of persistent chains; it is None without them.
+
     Args:
         latents: sizes of z_1 … z_L.
         hidden: widths of the perceptron's hidden layers, at least one.
@@ -73,6 +75,8 @@ class JointEBMPrior(nn.Module):
             uses it: f is then 1-Lipschitz, so its drift in Eq. 14 is never longer than 1.
         slope: negative slope of the leaky ReLUs.
         lipschitz: with spectral norm, f is Lipschitz with this constant; the authors' code has 1.
+        separate: take one perceptron per level and their sum for f (`SeparateEnergies`), which is not Eq. 3.
+        chains: number of persistent chains; 0 for none. They start from N(0, I).
     """
 
     def __init__(
@@ -82,10 +86,15 @@ class JointEBMPrior(nn.Module):
         spectral_norm: bool = True,
         slope: float = 0.2,
         lipschitz: float = 1.0,
+        *,
+        separate: bool = False,
+        chains: int = 0,
     ):
         super().__init__()
         self.latents = latents
-        self.energy = EnergyMLP(latents.total, tuple(hidden), spectral_norm, slope, lipschitz)
+        settings = (tuple(hidden), spectral_norm, slope, lipschitz)
+        self.energy = SeparateEnergies(latents, *settings) if separate else EnergyMLP(latents.total, *settings)
+        self.register_buffer("chains", torch.randn(chains, latents.total) if chains else None)
 
     def forward(self, z: Tensor) -> Tensor:
         """``f_α(z)``, the NEGATIVE energy: ``(n, d) -> (n,)``."""
@@ -126,6 +135,19 @@ class JointEBMPrior(nn.Module):
         return run_chain(self.plain(z.dtype), z, steps, step_size, **chain)
 
     @torch.no_grad()
+    def negatives(self, n: int, steps: int, step_size: float, *, generator=None) -> Tensor:
+        """The z⁻ of a training step: ``sample``, or where there are persistent chains their states K steps on.
+
+        Returns:
+            ``(n, d)``, or ``(chains, d)``.
+        """
+        if self.chains is None:
+            return self.sample(n, steps, step_size, generator=generator)
+        z = self.sample(len(self.chains), steps, step_size, z0=self.chains, generator=generator)
+        self.chains.copy_(z)
+        return z
+
+    @torch.no_grad()
     def sample_level(self, z: Tensor, level: int, steps, step_size, *, generator=None) -> Tensor:
         """One level drawn anew given the others: ``K`` Langevin steps towards ``p_α(z_i | z_1 … z_L without z_i)``.
 
@@ -156,20 +178,36 @@ class JointEBMPrior(nn.Module):
 
     @torch.no_grad()
     def plain(self, dtype: torch.dtype | None = None) -> Perceptron:
-        """f_α as fixed weights, spectral norm applied with the power iteration's present vectors, not moved."""
-        weights, biases = [], [layer.bias.detach() for layer in self.energy.layers]
-        for layer in self.energy.layers:
-            if not parametrize.is_parametrized(layer, "weight"):
-                weights.append(layer.weight.detach())
-                continue
-            weight, norms = layer.parametrizations.weight.original, layer.parametrizations.weight
-            for norm in norms:
-                was_training, norm.training = norm.training, False  # in training mode a call would move the vectors
-                weight = norm(weight)
-                norm.training = was_training
-            weights.append(weight)
-        weights[-1], biases[-1] = self.energy.lipschitz * weights[-1], self.energy.lipschitz * biases[-1]
+        """f_α as fixed weights, spectral norm applied with the power iteration's present vectors, not moved.
+
+        A sum of perceptrons is one perceptron with block-diagonal weights, so every backend can run it.
+        """
+        if isinstance(self.energy, EnergyMLP):
+            weights, biases = _fixed(self.energy)
+        else:
+            per_level = [_fixed(f) for f in self.energy.levels]
+            *inner, last = zip(*(weights for weights, _ in per_level), strict=True)
+            *shifts, end = zip(*(biases for _, biases in per_level), strict=True)
+            weights = [*(torch.block_diag(*layer) for layer in inner), torch.cat(last, 1)]
+            biases = [*(torch.cat(layer) for layer in shifts), torch.stack(end).sum(0)]
         return Perceptron(weights, biases, self.energy.slope).to(dtype or weights[0].dtype)
+
+
+def _fixed(energy: EnergyMLP) -> tuple[list[Tensor], list[Tensor]]:
+    """A perceptron's weights and biases, spectral norm and the factor on f applied."""
+    weights, biases = [], [layer.bias.detach() for layer in energy.layers]
+    for layer in energy.layers:
+        if not parametrize.is_parametrized(layer, "weight"):
+            weights.append(layer.weight.detach())
+            continue
+        weight, norms = layer.parametrizations.weight.original, layer.parametrizations.weight
+        for norm in norms:
+            was_training, norm.training = norm.training, False  # in training mode a call would move the vectors
+            weight = norm(weight)
+            norm.training = was_training
+        weights.append(weight)
+    weights[-1], biases[-1] = energy.lipschitz * weights[-1], energy.lipschitz * biases[-1]
+    return weights, biases
 
 
 def _start(prior: nn.Module, n: int, z0: Tensor | None, generator: torch.Generator | None) -> Tensor:

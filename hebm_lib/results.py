@@ -19,6 +19,7 @@ __all__ = [
     "provenance",
     "result_names",
     "results_folder",
+    "rounded",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,3 +100,12 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def rounded(value):
+    """Four significant digits everywhere: more would pretend to be reproducible."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

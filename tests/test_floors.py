@@ -26,6 +26,7 @@ FLOORS = {
     "baselines": 5,
     "metrics": 5,
     "experiments": 5,
+    "experiments_ablations": 5,
     "experiments_baselines": 5,
     "plotting": 6,
     "widgets": 6,

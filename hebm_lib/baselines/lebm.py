@@ -96,7 +96,9 @@ class LatentEBM(JointEBM):
         def learn_energy() -> Iterator[Update]:
             if not any(p.requires_grad for p in self.prior.parameters()):
                 return
-            z_minus = self.prior.sample(len(x), config.langevin.steps, config.langevin.step_size, generator=generator)
+            z_minus = self.prior.negatives(
+                len(x), config.langevin.steps, config.langevin.step_size, generator=generator
+            )
             f_plus, f_minus = self.prior(z_plus).mean(), self.prior(z_minus).mean()
             terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}
             yield Update("alpha", f_minus - f_plus, terms)

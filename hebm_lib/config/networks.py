@@ -152,7 +152,15 @@ class PriorConfig:
     """Factor on f: with spectral norm, f is Lipschitz with this constant. In few dimensions 1 is too mild a tilt."""
     slope: float = 0.2
     """Negative slope of the leaky ReLUs."""
+    levels: Literal["joint", "separate"] = "joint"
+    """``joint`` is Eq. 3, one f on all levels together; ``separate`` is a sum of one f per level, each with these widths."""
+    chains: int = 0
+    """So many chains of the prior go on from one training step to the next (persistent chains); with 0 every step's
+    chains start from fresh noise, as in Algorithm 1."""
 
     def __post_init__(self):
+        require_choices(self)
+        require(self.chains >= 0, f"prior.chains must not be negative, got {self.chains}")
+        require(self.hidden or not self.chains, "prior.chains: without an energy there are no chains to go on with")
         require(all(w > 0 for w in self.hidden), f"prior.hidden: widths must be positive, got {self.hidden}")
         require(self.lipschitz > 0, f"prior.lipschitz must be positive, got {self.lipschitz}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hebm_lib.config import LangevinConfig
 from hebm_lib.data import ImageDataset, fit_images
+from hebm_lib.results import rounded
 
 __all__ = ["class_switching", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
 
@@ -149,7 +150,7 @@ def long_run_report(
     rows["distance"] = [float(d.mean()) for d in distances]
     rows["distance_sd"] = [float(d.std()) if sets > 1 else None for d in distances]
     rows["left"] = [float((c != classes[arrived]).float().mean()) for c in classes]
-    return _rounded(
+    return rounded(
         {
             "K": langevin.steps,
             "step_size": langevin.step_size,
@@ -175,12 +176,3 @@ def _reference(model, test: ImageDataset, features: Tensor, shares: Tensor, clas
         "data": data | {"class_shares": (test.labels.bincount(minlength=read.shape[1]) / len(test)).tolist()},
         "reconstructions": look_at(rebuilt, read) | {"distance": frechet_distance(seen, features[rest])},
     }
-
-
-def _rounded(value):
-    """Four significant digits everywhere: more would pretend to be reproducible."""
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_rounded(part) for part in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value

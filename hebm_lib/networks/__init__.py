@@ -5,7 +5,7 @@ settings, because they decide which level learns what. See `GeneratorConfig` and
 """
 
 from hebm_lib.networks.blocks import Stage, check_images, check_range, dense, diagonal_gaussian
-from hebm_lib.networks.energy import EnergyMLP
+from hebm_lib.networks.energy import EnergyMLP, SeparateEnergies
 from hebm_lib.networks.generator import Entry, LadderGenerator, Rung
 from hebm_lib.networks.inference import GaussianHead, LadderInference, LocalHead, read
 
@@ -17,6 +17,7 @@ __all__ = [
     "LadderInference",
     "LocalHead",
     "Rung",
+    "SeparateEnergies",
     "Stage",
     "check_images",
     "check_range",

@@ -1,9 +1,12 @@
-"""The energy (Eq. 3): a perceptron f_α on all levels at once."""
+"""The energy (Eq. 3): a perceptron f_α on all levels at once; and, to compare with, one perceptron per level."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normed
 
-__all__ = ["EnergyMLP"]
+from hebm_lib.latents import LatentSpec
+
+__all__ = ["EnergyMLP", "SeparateEnergies"]
 
 
 class EnergyMLP(nn.Module):
@@ -36,3 +39,26 @@ class EnergyMLP(nn.Module):
         for layer in self.layers[:-1]:
             h = nn.functional.leaky_relu(layer(h), self.slope)
         return self.lipschitz * self.layers[-1](h).squeeze(-1)
+
+
+class SeparateEnergies(nn.Module):
+    """``f(z) = Σ_i f_i(z_i)``: a perceptron per level, the energy that cannot tie levels together.
+
+    Under it the prior is a product, ``Π_i p(z_i)``. It is what the joint energy of Eq. 3 is to be compared with.
+
+    Args:
+        latents: sizes of z_1 … z_L.
+        hidden, spectral_norm, slope, lipschitz: of every level's `EnergyMLP`. With spectral norm f is Lipschitz with
+            constant ``lipschitz`` in each level, so with ``√L lipschitz`` in all of them together.
+
+    Shapes: ``forward(z)`` maps ``(n, d)`` to ``(n,)``.
+    """
+
+    def __init__(self, latents: LatentSpec, *settings):
+        super().__init__()
+        self.latents = latents
+        self.levels = nn.ModuleList([EnergyMLP(dim, *settings) for dim in latents.dims])
+        self.slope = self.levels[0].slope
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.stack([f(part) for f, part in zip(self.levels, self.latents.split(z), strict=True)]).sum(0)

@@ -4,13 +4,20 @@
 named in the line below.
 """
 
-from hebm_lib.studies import anomaly, latent_attack, long_run, out_of_distribution
+from hebm_lib.studies import ablations, anomaly, latent_attack, long_run, out_of_distribution
 from hebm_lib.studies.study import Study, load_study, open_parts, run_study
 
 __all__ = ["STUDIES", "Study", "load_study", "open_parts", "run_studies", "run_study"]
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (long_run.STUDY, latent_attack.STUDY, out_of_distribution.STUDY, anomaly.STUDY)
+    study.name: study
+    for study in (
+        long_run.STUDY,
+        latent_attack.STUDY,
+        out_of_distribution.STUDY,
+        anomaly.STUDY,
+        ablations.STUDY,
+    )
 }
 """Every study by its name."""
 
