@@ -292,3 +292,61 @@ def test_a_latent_of_another_width_is_refused(make):
 def test_a_prior_without_hidden_layers_is_the_gaussian_one():
     with pytest.raises(ValueError, match="GaussianPrior"):
         JointEBMPrior(LATENTS, hidden=())
+
+
+# ---- one f per level ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spectral_norm", [True, False])
+@pytest.mark.parametrize("hidden", [(7,), (9, 5, 8)])
+def test_separate_energies_are_sampled_as_the_reference_does(hidden, spectral_norm):
+    """The sum of perceptrons, as one perceptron with block-diagonal weights."""
+    prior = rough(JointEBMPrior(LATENTS, hidden, spectral_norm, lipschitz=2.0, separate=True).double()).eval()
+    z = torch.randn(50, 5, dtype=torch.float64)
+    torch.testing.assert_close(prior.plain()(z), prior(z), rtol=1e-12, atol=1e-12)
+    one, two = generators()
+    fast = prior.sample(50, 20, 0.4, z0=z, generator=one)
+    torch.testing.assert_close(fast, langevin_dynamics(prior.log_prob_unnormalized, z, 20, 0.4, generator=two))
+
+
+def test_separate_energies_cannot_tie_levels():
+    """∂f/∂z_1 does not depend on z_2, and each level's f sees its own units only."""
+    prior = rough(JointEBMPrior(LATENTS, (9, 9), False, separate=True))
+    z = torch.randn(6, 5)
+    other = LATENTS.join([LATENTS.split(z)[0], torch.randn(6, 3)])
+    slopes = []
+    for point in (z, other):
+        point = point.requires_grad_(True)
+        slopes.append(torch.autograd.grad(prior(point).sum(), point)[0])
+    assert torch.equal(slopes[0][:, :2], slopes[1][:, :2]) and not torch.equal(slopes[0][:, 2:], slopes[1][:, 2:])
+    parts = [f(part) for f, part in zip(prior.energy.levels, LATENTS.split(z), strict=True)]
+    torch.testing.assert_close(prior(z), sum(parts))
+
+
+# ---- persistent chains ----------------------------------------------------------------------------------------------
+
+
+def test_persistent_chains_go_on_where_they_stood():
+    """Twice K steps from the first state, on the noise of both draws."""
+    prior = rough(JointEBMPrior(LATENTS, (9, 9), chains=30)).eval()
+    start, (one, two) = prior.chains.clone(), generators()
+    first, second = (prior.negatives(7, 4, 0.4, generator=one) for _ in range(2))
+    whole = langevin_dynamics(prior.log_prob_unnormalized, start, 8, 0.4, generator=two, trajectory=True)
+    torch.testing.assert_close(first, whole[4])
+    torch.testing.assert_close(second, whole[8])
+    assert torch.equal(prior.chains, second) and second.shape == (30, 5), "as many as there are, not as are asked for"
+
+
+def test_without_persistent_chains_the_negatives_are_fresh_samples():
+    prior = JointEBMPrior(LATENTS, (9, 9)).eval()
+    one, two = generators()
+    assert torch.equal(prior.negatives(7, 4, 0.4, generator=one), prior.sample(7, 4, 0.4, generator=two))
+    assert prior.chains is None and not any("chains" in name for name in prior.state_dict())
+
+
+def test_persistent_chains_are_saved_with_the_weights():
+    prior = JointEBMPrior(LATENTS, (9, 9), chains=4)
+    prior.negatives(4, 3, 0.4)
+    again = JointEBMPrior(LATENTS, (9, 9), chains=4)
+    again.load_state_dict(prior.state_dict())
+    assert torch.equal(again.chains, prior.chains)

@@ -1,18 +1,22 @@
 """Studies: what is stored is skipped, what is interrupted goes on, new weights are measured again."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import tiny_experiment, tiny_model
 from safetensors.torch import save_file
 
 from hebm_lib import build_model, studies
 from hebm_lib.__main__ import main
+from hebm_lib.config import PriorConfig
+from hebm_lib.experiments import load_experiment
 from hebm_lib.metrics.attack import latent_attack
 from hebm_lib.metrics.classifier import DigitClassifier
 from hebm_lib.results import result_names
+from hebm_lib.studies import STUDIES, ablations
 from hebm_lib.studies import latent_attack as attack_study
 from hebm_lib.studies import study as room
 from hebm_lib.studies.study import Study, load_study, open_parts, run_study, stored_study
@@ -180,3 +184,42 @@ def test_an_attack_on_a_level_in_numbers(digits):
         assert found[level]["distance"][-1] == pytest.approx(1, abs=1e-3)
         assert len(found[level]["auddc"]) == 6 and found[level]["budgets"].keys() == {"0.1", "0.2", "0.3", "0.5"}
     assert found[2]["way"][0] > found[1]["way"][0]
+
+
+# ---- the ablations --------------------------------------------------------------------------------------------------
+
+
+def test_an_ablation_is_trained_and_measured(monkeypatch, tmp_path, digits):
+    """A tiny entry in the place of the registry's; measured again, the finished run is not trained again."""
+    config = tiny_experiment(model=tiny_model(prior=PriorConfig((8, 8), chains=20)))
+    monkeypatch.setattr(ablations, "load_experiment", lambda name: config)
+    monkeypatch.setattr(ablations, "load_split", lambda data, split: digits.subset(slice(0, 400)))
+    monkeypatch.setattr(ablations, "load_classifier", lambda: DigitClassifier(size=8).eval())
+    monkeypatch.setattr(ablations, "ROOT", tmp_path)
+    torch.manual_seed(7)
+    found = ablations.measure_ablation("tiny@2")
+    assert found["parameters"] == 5 * 8 + 8 + 8 * 8 + 8 + 8 + 1 and found["images"] == 400 and found["step_ms"] > 0
+    assert found["distance"]["persistent"] > 0 and json.loads(json.dumps(found)) == found
+    torch.manual_seed(7)
+    again = ablations.measure_ablation("tiny@2")
+    assert again["seconds"] == found["seconds"] and again["mse"] == found["mse"]
+    assert (tmp_path / "runs" / "tiny@2" / "metrics.jsonl").is_file()
+
+
+def test_every_ablation_has_three_seeds_and_one_change():
+    parts = STUDIES["ablations"].parts
+    assert len(parts) == 36 and all(models == () for models in parts.values())
+    base = load_experiment("ablation")
+    for name in parts:
+        config = load_experiment(name)
+        changed = [
+            part
+            for part, ours, theirs in (
+                ("prior", config.model.prior, base.model.prior),
+                ("langevin", config.training.langevin, base.training.langevin),
+            )
+            if ours != theirs
+        ]
+        assert len(changed) == (0 if name.startswith("ablation@") or name == "ablation" else 1), name
+        same = replace(config.model, prior=base.model.prior), replace(config.training, langevin=base.training.langevin)
+        assert same[0] == base.model and replace(same[1], seed=1) == base.training
