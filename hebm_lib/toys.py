@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["CoupledMixture", "fit_by_quadrature"]
+__all__ = ["CoupledMixture", "fit_by_chains", "fit_by_quadrature"]
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,47 @@ def fit_by_quadrature(
         optimiser.step()
         schedule.step()
         history.append(kl.item())
+    return history
+
+
+def fit_by_chains(
+    prior,
+    codes: Tensor,
+    steps: int,
+    step_size: float,
+    *,
+    updates: int = 600,
+    lr: float = 0.01,
+    batch: int = 200,
+    generator: torch.Generator | None = None,
+) -> list[float]:
+    """The α-half of Algorithm 1 alone, on codes that stand still: raise f on them, lower it on the prior's chains (Eq. 10).
+
+    Adam, with a rate that falls to zero along a cosine.
+
+    Args:
+        prior: a `JointEBMPrior`; its persistent chains, if it has any, are used and moved.
+        codes: ``(n, d)``, what the prior is to become.
+        steps: K.
+        step_size: s.
+        updates: gradient steps.
+        lr: first learning rate.
+        batch: codes, and fresh chains, per update.
+        generator: source of batches and noise.
+
+    Returns:
+        ``E f(z⁺) - E f(z⁻)`` before each update.
+    """
+    optimiser = torch.optim.Adam(prior.parameters(), lr=lr, betas=(0.5, 0.999))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
+    history = []
+    for _ in range(updates):
+        positive = codes[torch.randint(len(codes), (batch,), generator=generator)]
+        negative = prior.negatives(batch, steps, step_size, generator=generator)
+        gap = prior(positive).mean() - prior(negative).mean()
+        optimiser.zero_grad()
+        (-gap).backward()
+        optimiser.step()
+        schedule.step()
+        history.append(gap.item())
     return history

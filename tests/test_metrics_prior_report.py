@@ -1,7 +1,6 @@
 """The ablations' measures, on the embedded digits with tiny models."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hebm_lib import build_model
 from hebm_lib.config import LangevinConfig, PriorConfig
 from hebm_lib.metrics import prior_report as room
 from hebm_lib.metrics.classifier import DigitClassifier
-from hebm_lib.metrics.prior_report import chain_milliseconds, prior_report, prior_samples
+from hebm_lib.metrics.prior_report import prior_report, prior_samples
 
 CHAIN = LangevinConfig(4, 0.4)
 KINDS = {"gaussian", "prior", "long", "codes", "shuffled"}
@@ -34,7 +33,7 @@ def test_a_report_is_json_and_has_every_kind_of_sample(digits, prior, kinds):
     found = report(build_model(tiny_model(prior=prior)), digits)
     assert json.loads(json.dumps(found)) == found
     assert found["distance"].keys() == found["mmd2"].keys() == kinds and all(v > 0 for v in found["distance"].values())
-    assert len(found["kl"]) == 2 and (found["chain_ms"] > 0) == bool(prior.hidden) == (found["gap"] != 0)
+    assert len(found["kl"]) == 2 and bool(prior.hidden) == (found["gap"] != 0)
 
 
 def test_samples_are_what_they_are_called():
@@ -69,13 +68,4 @@ def test_a_seed_makes_the_numbers(digits):
     first = report(model, digits, seed=5)
     torch.manual_seed(1)
     again, other = report(model, digits, seed=5), report(model, digits, seed=6)
-    assert replace_time(first) == replace_time(again) and first["distance"] != other["distance"]
-
-
-def replace_time(found):
-    return {**found, "chain_ms": 0}
-
-
-def test_more_steps_take_longer():
-    model = build_model(tiny_model(prior=replace(tiny_model().prior, hidden=(100, 100)))).eval()
-    assert chain_milliseconds(model, LangevinConfig(400)) > chain_milliseconds(model, LangevinConfig(4))
+    assert first == again and first["distance"] != other["distance"]

@@ -1,6 +1,7 @@
 """Studies: what is stored is skipped, what is interrupted goes on, new weights are measured again."""
 
 import json
+import math
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -198,7 +199,7 @@ def test_an_ablation_is_trained_and_measured(monkeypatch, tmp_path, digits):
     monkeypatch.setattr(ablations, "ROOT", tmp_path)
     torch.manual_seed(7)
     found = ablations.measure_ablation("tiny@2")
-    assert found["parameters"] == 5 * 8 + 8 + 8 * 8 + 8 + 8 + 1 and found["images"] == 400 and found["step_ms"] > 0
+    assert found["parameters"] == 5 * 8 + 8 + 8 * 8 + 8 + 8 + 1 and found["images"] == 400
     assert found["distance"]["persistent"] > 0 and json.loads(json.dumps(found)) == found
     torch.manual_seed(7)
     again = ablations.measure_ablation("tiny@2")
@@ -208,9 +209,9 @@ def test_an_ablation_is_trained_and_measured(monkeypatch, tmp_path, digits):
 
 def test_every_ablation_has_three_seeds_and_one_change():
     parts = STUDIES["ablations"].parts
-    assert len(parts) == 36 and all(models == () for models in parts.values())
+    assert len(parts) == 37 and all(models == () for models in parts.values())
     base = load_experiment("ablation")
-    for name in parts:
+    for name in parts.keys() - {"time"}:
         config = load_experiment(name)
         changed = [
             part
@@ -223,3 +224,18 @@ def test_every_ablation_has_three_seeds_and_one_change():
         assert len(changed) == (0 if name.startswith("ablation@") or name == "ablation" else 1), name
         same = replace(config.model, prior=base.model.prior), replace(config.training, langevin=base.training.langevin)
         assert same[0] == base.model and replace(same[1], seed=1) == base.training
+
+
+def test_over_seeds():
+    parts = {"a": {"x": {"y": 1.0}}, "a@2": {"x": {"y": 3.0}}, "ab": {"x": {"y": 9.0}}}
+    assert ablations.over_seeds(parts, "a", "x", "y") == (2.0, pytest.approx(2**0.5))
+    mean, sd = ablations.over_seeds(parts, "ab", "x", "y")
+    assert mean == 9.0 and math.isnan(sd) and all(map(math.isnan, ablations.over_seeds(parts, "c", "x", "y")))
+
+
+def test_ablations_are_timed_in_one_run(monkeypatch):
+    """Two of the registry's entries, one round: a step, and for the one with an energy its chains."""
+    monkeypatch.setattr(ablations, "NAMES", ("ablation-h0", "ablation-k15"))
+    models = ablations.time_ablations(rounds=2)["models"]
+    assert models.keys() == {"ablation-h0", "ablation-k15"} and "chain_ms" not in models["ablation-h0"]
+    assert 0 < models["ablation-k15"]["chain_ms"] < models["ablation-k15"]["step_ms"]

@@ -86,7 +86,10 @@ def test_the_explorer_of_prevalence_says_where_it_stands():
 def test_sigma_curves(terms):
     ax = pictures.draw_sigma({"a": [0.9, 0.4]}, [0.1, 1.0], ax=plt.figure().gca(), colors={"a": "red"}, trained=0.3)
     assert list(ax.lines[0].get_ydata()) == [0.9, 0.4] and ax.get_xscale() == "log"
-    assert list(ax.lines[1].get_xdata()) == [0.3, 0.3]
+    assert list(ax.lines[1].get_xdata()) == [0.3, 0.3] and list(ax.lines[2].get_ydata()) == [0.5, 0.5]
+    other = {"measure": "AUPRC", "chance": 0.2}
+    ax = pictures.draw_sigma({"a": [1, 1]}, [1, 2], ax=plt.figure().gca(), colors={"a": "red"}, trained=1, **other)
+    assert ax.get_ylabel() == "AUPRC" and list(ax.lines[2].get_ydata()) == [0.2, 0.2]
 
 
 def test_the_explorer_ranks_with_its_sigma(terms):

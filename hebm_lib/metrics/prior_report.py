@@ -13,9 +13,6 @@ the posterior's. The kinds:
   between the two is all that a joint energy can win over separate ones.
 """
 
-import statistics
-import time
-
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +24,7 @@ from hebm_lib.metrics.latent_classifier import encode_posterior
 from hebm_lib.metrics.long_run import frechet_distance, read_images
 from hebm_lib.metrics.two_sample import LONG, median_distance, mmd2
 
-__all__ = ["chain_milliseconds", "prior_report", "prior_samples"]
+__all__ = ["prior_report", "prior_samples"]
 
 COMPARED = 2000
 """Codes and samples that MMD is estimated with."""
@@ -49,18 +46,6 @@ def prior_samples(model, langevin: LangevinConfig, n: int, generator: torch.Gene
             rounds.append(z)
         samples["persistent"] = torch.cat(rounds)[:n]
     return samples
-
-
-def chain_milliseconds(model, langevin: LangevinConfig, batch: int = 100, repeats: int = 15) -> float:
-    """Median time of one training batch's chains; 0 for a prior that needs none."""
-    if not hasattr(model.prior, "energy"):
-        return 0.0
-    times = []
-    for _ in range(repeats):
-        clock = time.perf_counter()
-        model.prior.sample(batch, langevin.steps, langevin.step_size).sum().item()  # .item() waits for a GPU
-        times.append(time.perf_counter() - clock)
-    return 1000 * statistics.median(times)
 
 
 @torch.no_grad()
@@ -88,7 +73,7 @@ def prior_report(
     Returns:
         Plain JSON types. ``distance`` and ``mmd2`` by kind of sample; ``distance_data``: of ``n`` training images to the
         test images, the floor; ``fid`` by kind, only where Inception's weights are on the machine; ``gap``, mean f on
-        codes of test images minus mean f on samples; ``mse``, ``kl`` per level, ``elbo_plus_log_z``; ``chain_ms``.
+        codes of test images minus mean f on samples; ``mse``, ``kl`` per level, ``elbo_plus_log_z``.
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
@@ -122,5 +107,4 @@ def prior_report(
         "mse": bound.mse,
         "kl": list(bound.kl),
         "elbo_plus_log_z": bound.elbo_plus_log_z,
-        "chain_ms": chain_milliseconds(model, langevin),
     }

@@ -2,8 +2,9 @@
 
 import statistics
 
+from hebm_lib.bench.family import time_family
+from hebm_lib.bench.timing import describe_machine, on_threads
 from hebm_lib.checkpoint import load_run
-from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import load_split
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.experiments_ablations import ablation_experiments
@@ -12,8 +13,9 @@ from hebm_lib.metrics.prior_report import prior_report
 from hebm_lib.reproduce import trainer_at
 from hebm_lib.results import ROOT, rounded
 from hebm_lib.studies.study import Study
+from hebm_lib.training import make_fabric
 
-__all__ = ["SEEDS", "STUDY", "measure_ablation"]
+__all__ = ["SEEDS", "STUDY", "measure_ablation", "over_seeds", "time_ablations"]
 
 SEEDS = (1, 2, 3)
 NAMES = tuple(config.name for config in ablation_experiments(EXPERIMENTS["mnist"]))
@@ -23,15 +25,13 @@ def measure_ablation(name: str) -> dict:
     """Train a run, or resume it from ``runs/``, and measure it; plain JSON types.
 
     Returns:
-        What `prior_report` gives, and ``step_ms``, the median time of a training step; ``parameters`` of f; ``epochs``,
-        ``images``, ``seconds``.
+        What `prior_report` gives, and ``parameters`` of f; ``epochs``, ``images``, ``seconds``.
     """
     config = load_experiment(name)
     train, test = (load_split(config.data, split) for split in ("train", "test"))
     run = ROOT / "runs" / name
     trainer = trainer_at(config, run).fit(train)
     return rounded(prior_report(load_run(run), config.training.langevin, train, test, load_classifier())) | {
-        "step_ms": round(step_milliseconds(trainer.history, config), 2),
         "parameters": sum(p.numel() for p in trainer.model.prior.parameters()),
         "epochs": config.training.epochs,
         "images": len(train),
@@ -39,14 +39,50 @@ def measure_ablation(name: str) -> dict:
     }
 
 
-def step_milliseconds(history: list[dict], config: ExperimentConfig) -> float:
-    """Median time of a training step, from a run's log."""
-    return 1000 * config.training.batch_size / statistics.median(row["images_per_second"] for row in history)
+def time_ablations(rounds: int = 7) -> dict:
+    """Milliseconds of a training step, and of the prior's chains in it, of every entry: all in turn, in one run.
+
+    Returns:
+        ``models``: entry → ``step_ms`` and, where there is an energy, ``chain_ms``; ``machine``.
+    """
+    device = make_fabric().device
+    with on_threads(1):
+        rows = time_family(list(NAMES), rounds, device)
+        machine = describe_machine(device)
+    models = {}
+    for row in rows:
+        models[row["experiment"]] = {"step_ms": 1000 * row["step"]["seconds"]}
+        if "prior" in row["chains"]:
+            models[row["experiment"]]["chain_ms"] = 1000 * row["chains"]["prior"]["seconds"]
+    return rounded({"models": models, "machine": machine})
+
+
+def measure_part(part: str) -> dict:
+    """`time_ablations` for the part ``time``, else `measure_ablation`."""
+    return time_ablations() if part == "time" else measure_ablation(part)
+
+
+def over_seeds(parts: dict[str, dict], name: str, *keys: str) -> tuple[float, float]:
+    """Mean and standard deviation over seeds of one number of an ablation; NaN for what was not measured.
+
+    Args:
+        parts: the study's, as `load_study` returns them.
+        name: an entry of the registry, without a seed.
+        keys: the way to the number, as in ``("distance", "prior")``.
+    """
+    values = []
+    for part, found in parts.items():
+        if part.split("@")[0] == name:
+            for key in keys:
+                found = found[key]
+            values.append(found)
+    mean = statistics.fmean(values) if values else float("nan")
+    return mean, statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
 STUDY = Study(
     "ablations",
     "K, hidden units, spectral norm, joint or separate f, persistent chains: samples, gap and time, three seeds",
-    {name if seed == 1 else f"{name}@{seed}": () for seed in SEEDS for name in NAMES},
-    measure_ablation,
+    {name if seed == 1 else f"{name}@{seed}": () for seed in SEEDS for name in NAMES} | {"time": ()},
+    measure_part,
 )

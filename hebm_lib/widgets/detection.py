@@ -164,14 +164,16 @@ def draw_sigma(
     ax: Axes,
     colors: dict[str, str],
     trained: float,
+    measure: str = "AUROC",
+    chance: float = 0.5,
     title: str = "",
 ) -> Axes:
-    """AUROC of ``-log p(x, z)`` against the σ in it, per model; the σ of training and chance as lines."""
+    """AUROC, or another ``measure``, of ``-log p(x, z)`` against the σ in it; the σ of training and chance as lines."""
     for name, values in curves.items():
         ax.plot(sigmas, values, "o-", ms=4, color=colors[name], label=name)
     ax.axvline(trained, color=REFERENCE, linestyle="--", linewidth=1)
-    ax.axhline(0.5, color=REFERENCE, linestyle=":", linewidth=1)
-    ax.set(xscale="log", xlabel=r"$\sigma$ in the decision function", ylabel="AUROC", ylim=(0, 1.03), title=title)
+    ax.axhline(chance, color=REFERENCE, linestyle=":", linewidth=1)
+    ax.set(xscale="log", xlabel=r"$\sigma$ in the decision function", ylabel=measure, ylim=(0, 1.03), title=title)
     ax.legend()
     return ax
 
