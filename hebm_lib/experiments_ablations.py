@@ -49,6 +49,10 @@ def ablation_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
         *(with_steps(k) for k in STEPS if k != langevin.steps),
         *(with_width(w) for w in WIDTHS if (w, w) != prior.hidden),
         with_prior("free", "the same without spectral norm", free),
+        replace(
+            with_prior("free-slow", "without spectral norm, the energy's learning rate a tenth", free),
+            training=replace(training, optimiser=replace(optimiser, lr_alpha=optimiser.lr_alpha / 10)),
+        ),
         with_prior("separate", "the same with a sum of one f per level, as many parameters", separate),
         with_prior("persistent", "the same with persistent chains", replace(prior, chains=training.batch_size)),
     ]

@@ -21,6 +21,7 @@ from hebm_lib.studies import STUDIES, ablations
 from hebm_lib.studies import latent_attack as attack_study
 from hebm_lib.studies import study as room
 from hebm_lib.studies.study import Study, load_study, open_parts, run_study, stored_study
+from hebm_lib.training import Trainer
 
 
 @pytest.fixture
@@ -207,12 +208,33 @@ def test_an_ablation_is_trained_and_measured(monkeypatch, tmp_path, digits):
     assert (tmp_path / "runs" / "tiny@2" / "metrics.jsonl").is_file()
 
 
+def test_a_training_that_diverges_is_a_result(monkeypatch, tmp_path, digits):
+    """The second epoch's energy is beyond a bound that the first one's was not: what is measured is the first's end."""
+    config = tiny_experiment(log_every=1)
+    monkeypatch.setattr(ablations, "load_experiment", lambda name: config)
+    monkeypatch.setattr(ablations, "load_split", lambda data, split: digits.subset(slice(0, 400)))
+    monkeypatch.setattr(ablations, "load_classifier", lambda: DigitClassifier(size=8).eval())
+    monkeypatch.setattr(ablations, "ROOT", tmp_path)
+    real = Trainer._check
+
+    def check(self, row):
+        real(self, row | ({"f_prior": 1e9} if self.step == 6 else {}))
+
+    monkeypatch.setattr(Trainer, "_check", check)
+    found = ablations.measure_ablation("tiny")
+    assert found["diverged"]["step"] == 6 and "f_prior" in found["diverged"]["why"] and found["mse"] > 0
+
+
 def test_every_ablation_has_three_seeds_and_one_change():
     parts = STUDIES["ablations"].parts
-    assert len(parts) == 37 and all(models == () for models in parts.values())
+    assert len(parts) == 40 and all(models == () for models in parts.values())
     base = load_experiment("ablation")
     for name in parts.keys() - {"time"}:
         config = load_experiment(name)
+        if "free-slow" in name:  # the one that needs a second change to be trained to its end
+            slow = config.training.optimiser
+            assert slow.lr_alpha == pytest.approx(base.training.optimiser.lr_alpha / 10)
+            config = replace(config, training=replace(config.training, optimiser=base.training.optimiser))
         changed = [
             part
             for part, ours, theirs in (

@@ -13,7 +13,7 @@ from hebm_lib.metrics.prior_report import prior_report
 from hebm_lib.reproduce import trainer_at
 from hebm_lib.results import ROOT, rounded
 from hebm_lib.studies.study import Study
-from hebm_lib.training import make_fabric
+from hebm_lib.training import DivergenceError, make_fabric
 
 __all__ = ["SEEDS", "STUDY", "measure_ablation", "over_seeds", "time_ablations"]
 
@@ -25,13 +25,19 @@ def measure_ablation(name: str) -> dict:
     """Train a run, or resume it from ``runs/``, and measure it; plain JSON types.
 
     Returns:
-        What `prior_report` gives, and ``parameters`` of f; ``epochs``, ``images``, ``seconds``.
+        What `prior_report` gives, and ``parameters`` of f; ``epochs``, ``images``, ``seconds``. ``diverged`` is None, or
+        says at which step the training broke off; the numbers are then those of its last checkpoint.
     """
     config = load_experiment(name)
     train, test = (load_split(config.data, split) for split in ("train", "test"))
     run = ROOT / "runs" / name
-    trainer = trainer_at(config, run).fit(train)
+    trainer, diverged = trainer_at(config, run), None
+    try:
+        trainer.fit(train)
+    except DivergenceError as error:  # a result like any other: how far it came, and what it was then
+        diverged = {"step": trainer.step, "why": str(error).split(". ")[0]}
     return rounded(prior_report(load_run(run), config.training.langevin, train, test, load_classifier())) | {
+        "diverged": diverged,
         "parameters": sum(p.numel() for p in trainer.model.prior.parameters()),
         "epochs": config.training.epochs,
         "images": len(train),
