@@ -1,7 +1,8 @@
 """The scoreboard: every number of the book beside the paper's, and nothing typed in.
 
 `page` puts the page together from `levels` (Table 1, Figures 5 and 6), `family` (a row per model, a row per run),
-`paper_tables` (what waits for data) and `unfamiliar` (out of distribution).
+`robustness` (Figures 8 and 9), `unfamiliar` (Table 3, out of distribution) and `paper_tables` (what waits for data, and
+the ablations).
 """
 
 from hebm_lib.scoreboard.page import README_END, README_START, readme_block, scoreboard_page, write_scoreboard

@@ -89,13 +89,10 @@ def explore_steps(model, steps: Sequence[int], step_size: float = 0.4, *, chains
     """
     noise = torch.Generator(device=model.device).manual_seed(seed)
     stride = math.gcd(*steps) or 1
-    path = model.prior.sample(
-        200, max(steps), step_size, generator=noise, trajectory=max(steps) > 0, every=max(stride, 1)
-    )
-    path = path if path.ndim == 3 else path[None]
+    path = model.prior.sample(200, max(steps), step_size, generator=noise, trajectory=True, every=stride)
     fig, axes = plt.subplots(len(steps), 1, figsize=(0.75 * chains + 0.6, 0.85 * len(steps)), squeeze=False)
     for ax, k in zip(axes[:, 0], steps, strict=True):
-        z = path[k // stride if stride else 0]
+        z = path[k // stride]
         draw_images(model.decode(z[:chains]), chains, ax=ax)
         ax.set_title(f"K = {k}: mean f = {model.prior(z).mean().item():.2f}", fontsize=9, loc="left")
     return fig
