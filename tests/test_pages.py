@@ -12,11 +12,13 @@ import yaml
 from conftest import ROOT
 
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TEXT_PAGES = sorted((ROOT / "book").glob("*.md"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PLACE = re.compile(r"/(?:work|tmp|root|home|Users|opt|mnt)/[\w.-]+|[A-Z]:\\\w+")
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 WARNING = re.compile(r"\b\w*Warning\b:")
 MOST_LINES = 25
+SHORTEST_ALT = 30
 
 pytestmark = pytest.mark.filterwarnings("error::nbformat.warnings.MissingIDFieldWarning")
 
@@ -168,6 +170,25 @@ def test_figures_are_pngs(page):
     for number, cell in code(page):
         for output in cell["outputs"]:
             assert "image/svg+xml" not in output.get("data", {}), f"cell {number}"
+
+
+def test_every_figure_has_an_alternative_text(page):
+    """What is to be seen, in words; the caption says what to look for, and does not replace it."""
+    for number, cell in code(page):
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt.strip()) >= SHORTEST_ALT, f"cell {number}: metadata mystnb.image.alt is {alt!r}"
+
+
+@pytest.mark.parametrize("text_page", TEXT_PAGES, ids=lambda path: path.stem)
+def test_every_image_of_a_text_page_has_an_alternative_text(text_page):
+    text = text_page.read_text(encoding="utf-8")
+    alts = re.findall(r"!\[([^]]*)\]\(", text)
+    for image, options in re.findall(r"^[`:]{3,}\{(?:figure|image)\}(.*)\n((?::.*\n)*)", text, flags=re.MULTILINE):
+        found = re.search(r"^:alt:(.*)$", options, flags=re.MULTILINE)
+        assert found, f"{image.strip()} has no :alt:"
+        alts.append(found.group(1))
+    assert all(len(alt.strip()) >= SHORTEST_ALT for alt in alts), alts
 
 
 def test_text_that_is_not_compared_is_followed_by_a_check(page):
