@@ -1,5 +1,7 @@
 """What pages 10 and 12 draw: the arrays behind the figures, their colours, ranges and sizes."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -90,9 +92,11 @@ def test_the_top_level_is_in_the_first_row_and_samples_lie_over_codes():
 def test_the_film_is_small_html_and_leaves_no_figure_open():
     path, codes = chains()
     before = plt.get_fignums()
-    html = latent_space.animate_transition(LATENTS, path, codes, range(6))
+    html = latent_space.animate_transition(LATENTS, path, codes, range(6), alt='Blue over "green"')
     assert html.count("data:image/png;base64") == 6 and len(html) < 400_000
     assert plt.get_fignums() == before
+    images = re.findall("<img[^>]*>", html)
+    assert len(images) == 1 and 'alt="Blue over &quot;green&quot;"' in images[0], "what is shown is told in words, too"
 
 
 def test_the_approach_is_drawn_over_its_floor():

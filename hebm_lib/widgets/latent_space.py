@@ -1,5 +1,6 @@
 """Pages 10 and 12: what each level knows of the class, and prior samples on their way to the aggregate posterior."""
 
+import html
 import math
 from collections.abc import Sequence
 
@@ -156,13 +157,29 @@ def draw_transition_over_codes(
     return fig
 
 
+def _name_image(film: str, alt: str) -> str:
+    """Matplotlib's player for a film, with ``alt`` as the text of the one image that it shows."""
+    place = '<img id="_anim_img'
+    if film.count(place) != 1:
+        raise RuntimeError("matplotlib's player has no image where it used to have one")
+    return film.replace(place, f'<img alt="{html.escape(alt)}" id="_anim_img')
+
+
 def animate_transition(
-    latents: LatentSpec, trajectory: Tensor, codes: Tensor, steps: Sequence[int], *, dpi: int = 70, fps: int = 6
+    latents: LatentSpec,
+    trajectory: Tensor,
+    codes: Tensor,
+    steps: Sequence[int],
+    *,
+    alt: str,
+    dpi: int = 70,
+    fps: int = 6,
 ) -> str:
     """The same as a film that plays in any browser: HTML with one small picture per step, levels side by side, top left.
 
     Args:
         latents, trajectory, codes, steps: as of `draw_transition_over_codes`.
+        alt: what the film shows, for readers who do not see it.
         dpi, fps: of the film.
     """
     from matplotlib.animation import FuncAnimation
@@ -184,9 +201,9 @@ def animate_transition(
 
     film = FuncAnimation(fig, frame, frames=list(steps), interval=1000 / fps)
     with plt.rc_context({"savefig.dpi": dpi, "animation.embed_limit": 2}):
-        html = film.to_jshtml(default_mode="once")
+        player = film.to_jshtml(default_mode="once")
     plt.close(fig)
-    return html
+    return _name_image(player, alt)
 
 
 def draw_approach(
