@@ -255,6 +255,11 @@ def test_over_seeds():
     assert mean == 9.0 and math.isnan(sd) and all(map(math.isnan, ablations.over_seeds(parts, "c", "x", "y")))
 
 
+def test_seeds_are_paired():
+    parts = {"a": {"x": 5.0}, "a@2": {"x": 7.0}, "b@2": {"x": 4.0}, "b": {"x": 1.0}, "b@3": {"x": 99.0}}
+    assert ablations.against(parts, "a", "b", "x") == (3.5, pytest.approx(0.5**0.5))
+
+
 def test_ablations_are_timed_in_one_run(monkeypatch):
     """Two of the registry's entries, one round: a step, and for the one with an energy its chains."""
     monkeypatch.setattr(ablations, "NAMES", ("ablation-h0", "ablation-k15"))

@@ -15,7 +15,7 @@ from hebm_lib.results import ROOT, rounded
 from hebm_lib.studies.study import Study
 from hebm_lib.training import DivergenceError, make_fabric
 
-__all__ = ["SEEDS", "STUDY", "measure_ablation", "over_seeds", "time_ablations"]
+__all__ = ["SEEDS", "STUDY", "against", "measure_ablation", "over_seeds", "time_ablations"]
 
 SEEDS = (1, 2, 3)
 NAMES = tuple(config.name for config in ablation_experiments(EXPERIMENTS["mnist"]))
@@ -68,22 +68,38 @@ def measure_part(part: str) -> dict:
     return time_ablations() if part == "time" else measure_ablation(part)
 
 
+def seed_values(parts: dict[str, dict], name: str, *keys: str) -> dict[str, float]:
+    """One number of an ablation by seed; ``keys`` is the way to it, as in ``("distance", "prior")``."""
+    values = {}
+    for part, found in parts.items():
+        if part.split("@")[0] == name:
+            for key in keys:
+                found = found[key]
+            values[part.partition("@")[2] or "1"] = found
+    return values
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation; NaN for what fewer values do not give."""
+    mean = statistics.fmean(values) if values else float("nan")
+    return mean, statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
 def over_seeds(parts: dict[str, dict], name: str, *keys: str) -> tuple[float, float]:
-    """Mean and standard deviation over seeds of one number of an ablation; NaN for what was not measured.
+    """Mean and standard deviation over seeds of one number of an ablation.
 
     Args:
         parts: the study's, as `load_study` returns them.
         name: an entry of the registry, without a seed.
         keys: the way to the number, as in ``("distance", "prior")``.
     """
-    values = []
-    for part, found in parts.items():
-        if part.split("@")[0] == name:
-            for key in keys:
-                found = found[key]
-            values.append(found)
-    mean = statistics.fmean(values) if values else float("nan")
-    return mean, statistics.stdev(values) if len(values) > 1 else float("nan")
+    return mean_and_spread(list(seed_values(parts, name, *keys).values()))
+
+
+def against(parts: dict[str, dict], name: str, base: str, *keys: str) -> tuple[float, float]:
+    """The same of the difference to another ablation with the same seed: same images in the same order, same first ladders."""
+    ours, theirs = (seed_values(parts, which, *keys) for which in (name, base))
+    return mean_and_spread([ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()])
 
 
 STUDY = Study(
