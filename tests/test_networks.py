@@ -1,3 +1,4 @@
+import copy
 import itertools
 import typing
 from dataclasses import replace
@@ -193,6 +194,91 @@ def test_a_gradient_reaches_every_parameter_of_the_energy(spectral_norm):
     # Eq. 10 is a difference of two means of f: a constant added to f has no effect.
     assert set(below) - set(moved_parameters(energy)) <= {last_bias}
     assert energy.layers[-1].bias.grad.abs().item() < 1e-6
+
+
+# ---- fast forms -----------------------------------------------------------------------------------------------------
+
+
+def twins(config):
+    """One model twice, with the same weights: in plain memory order and out of place, and as `Trainer` keeps it."""
+    plain = build_model(config)
+    fast = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    for module in plain.modules():
+        if isinstance(module, torch.nn.LeakyReLU):
+            module.inplace = False
+    return plain, fast
+
+
+def outputs_and_gradients(model, x, z) -> list[torch.Tensor]:
+    """The posterior of ``x``, the image of ``z`` and the gradients of a number that depends on all of both."""
+    q, image = model.inference(x), model.generator(z)
+    networks = [*model.inference.parameters(), *model.generator.parameters()]
+    value = q.mean.square().sum() + q.stddev.log().square().sum() + (image - 0.3).square().sum()
+    return [q.mean, q.stddev, image, *torch.autograd.grad(value, [z, *networks], materialize_grads=True)]
+
+
+LADDERS_OF_THE_BOOK = {
+    "the authors'": {"generator": {"join": "add"}},
+    "concatenation": {"generator": {"join": "concat"}},
+    "replacement": {"generator": {"join": "replace"}},
+    "gates": {"generator": {"join": "gate"}},
+    "a gain": {"generator": {"entries": ("gain", "map")}},
+    "an output convolution": {"generator": {"out_width": 5}},
+    "averages": {"inference": {"reads": ("pooled", "salient")}},
+    "batch norm": {"generator": {"batch_norm": True}, "inference": {"batch_norm": True}},
+}
+
+
+@pytest.mark.parametrize("name", LADDERS_OF_THE_BOOK)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fast_forms_are_the_same_functions(name, channels):
+    changed = {"generator": {}, "inference": {}} | LADDERS_OF_THE_BOOK[name]
+    generator = GeneratorConfig((2, 4), (6, 6), ("map", "map"), (16,), 4, 8, "add")
+    inference = InferenceConfig((2, 4), (6, 6), ("map", "map"), (16,))
+    config = tiny_model(
+        latent_dims=(2, 2, 3),
+        image_channels=channels,
+        generator=replace(generator, **changed["generator"]),
+        inference=replace(inference, **changed["inference"]),
+    )
+    plain, fast = twins(config)
+    x, z = torch.rand(5, channels, 8, 8) * 2 - 1, torch.randn(5, 7, requires_grad=True)
+    for a, b in zip(outputs_and_gradients(plain, x, z), outputs_and_gradients(fast, x, z), strict=True):
+        torch.testing.assert_close(a, b.contiguous(), rtol=1e-4, atol=1e-5 * max(1.0, a.abs().max().item()))
+
+
+def test_fast_forms_of_the_authors_networks_are_used_and_agree():
+    plain, fast = twins(load_experiment("svhn-hs").model)
+    x, z = torch.rand(4, 3, 32, 32) * 2 - 1, torch.randn(4, 16, requires_grad=True)
+    expected, found = outputs_and_gradients(plain, x, z), outputs_and_gradients(fast, x, z)
+    for a, b in zip(expected, found, strict=True):
+        torch.testing.assert_close(a, b.contiguous(), rtol=1e-4, atol=1e-5 * max(1.0, a.abs().max().item()))
+    image = fast.generator.rungs[0].climb[-1](torch.randn(2, 32, 8, 8).to(memory_format=torch.channels_last))
+    assert "FourPixels" in type(image.grad_fn).__name__
+
+
+def test_fast_forms_have_second_derivatives():
+    """`torch.autograd.functional.jvp` differentiates the gradient."""
+    plain, fast = twins(tiny_model())
+    z, direction = torch.randn(2, 3, 5)
+    expected, found = (torch.autograd.functional.jvp(m.generator, z, direction)[1] for m in (plain, fast))
+    torch.testing.assert_close(found.contiguous(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("join", ["add", "concat", "replace"])
+def test_the_features_of_a_descent_stay_as_they_were_read(join):
+    """A conditional prior keeps the feature; the rung that goes on from it must not overwrite it."""
+    config = GeneratorConfig((2, 4), (6, 6), ("map", "map"), (16,), 4, 8, join)
+    generator = LadderGenerator(LatentSpec((2, 2, 3)), 8, 1, config).to(memory_format=torch.channels_last)
+    parts, kept = generator.latents.split(torch.randn(3, 7)), []
+
+    def choose(level, feature):
+        if feature is not None:
+            kept.append((feature, feature.clone()))
+        return parts[level - 1]
+
+    generator.descend(choose)
+    assert len(kept) == 2 and all(torch.equal(now, then) for now, then in kept)
 
 
 # ---- the energy -----------------------------------------------------------------------------------------------------

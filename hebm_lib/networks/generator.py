@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hebm_lib.config import GeneratorConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks.blocks import activated, conv, dense, up
+from hebm_lib.networks.blocks import Overwriting, activated, conv, dense, lies_channels_last, up
 
 __all__ = ["Entry", "LadderGenerator", "Rung"]
 
@@ -38,9 +38,15 @@ class Entry(nn.Module):
         self.kind, self.gain_range, self.gate_slope = kind, gain_range, gate_slope
         self.gate = None if gate_slope is None else nn.Parameter(torch.full(self.shape, 0.1))
 
-    def forward(self, z: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+    def forward(self, z: Tensor, strength: Tensor | float = 1.0, joins: Tensor | None = None) -> Tensor:
+        """``joins``: the feature that this joins; the code is laid out like it, which makes their sum cheap."""
         if self.code_shape is not None:
             code = self.linear(z.unflatten(1, self.code_shape))
+        elif joins is not None and lies_channels_last(joins) and self.shape == joins.shape[1:]:
+            # The weights in the feature's order, and transposed: their gradient then is a product of long rows.
+            weight = self.linear.weight.unflatten(0, self.shape).permute(3, 1, 2, 0).flatten(1)
+            bias = self.linear.bias.unflatten(0, self.shape).permute(1, 2, 0)
+            code = torch.addmm(bias.flatten(), z, weight).unflatten(1, bias.shape).permute(0, 3, 1, 2)
         else:
             code = self.linear(z).unflatten(1, self.shape)
         if self.kind == "gain":
@@ -70,7 +76,7 @@ class Rung(nn.Module):
     ):
         super().__init__()
         self.entry, self.join = entry, join
-        self.act = nn.LeakyReLU(slope)
+        self.act = nn.LeakyReLU(slope)  # not in place: what arrives is read by others too
         concatenates = entry is not None and join == "concat" and entry.kind != "gain"
         self.merge = conv(2 * width, width) if concatenates else None
         layers: list[nn.Module] = []
@@ -79,11 +85,11 @@ class Rung(nn.Module):
         for after in [round(width * ratio ** (i + 1)) for i in range(doublings)]:
             # Addition keeps the width while the side doubles and narrows afterwards; concatenation narrows at once.
             middle = after if join == "concat" else width
-            layers += activated(up(width, middle), middle, slope, batch_norm)
-            layers += [conv(middle, after), nn.LeakyReLU(slope)]
+            layers += activated(up(width, middle), middle, slope, batch_norm, Overwriting)
+            layers += [conv(middle, after), nn.LeakyReLU(slope, inplace=True)]
             width = after
         if doublings == 0:
-            layers += [conv(width, width_below), nn.LeakyReLU(slope)]
+            layers += [conv(width, width_below), nn.LeakyReLU(slope, inplace=True)]
         # The last activation is left to the join that follows.
         self.climb = nn.Sequential(*layers[:-1])
 
@@ -98,7 +104,7 @@ class Rung(nn.Module):
         elif self.join == "replace":
             h = self.act(self.entry(z, strength))
         else:
-            h = self.act(h + self.entry(z, strength))
+            h = self.act(h + self.entry(z, strength, h))
         return self.climb(h)
 
 

@@ -10,7 +10,7 @@ from torch.distributions import Independent
 
 from hebm_lib.config import InferenceConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks.blocks import Stage, check_images, dense, diagonal_gaussian
+from hebm_lib.networks.blocks import Stage, check_images, dense, diagonal_gaussian, lies_channels_last
 
 __all__ = ["GaussianHead", "LadderInference", "LocalHead", "read"]
 
@@ -18,14 +18,21 @@ VARIANCE_FLOOR = 1e-6
 
 
 class GaussianHead(nn.Module):
-    """Two linear maps: mean and log-variance of one level."""
+    """Two linear maps, of a vector ``(n, width)`` or of a feature map with as many places: mean and log-variance."""
 
     def __init__(self, width: int, dim: int):
         super().__init__()
         self.mean, self.log_variance = nn.Linear(width, dim), nn.Linear(width, dim)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        return self.mean(h), self.log_variance(h)
+        if not lies_channels_last(h):
+            h = h.flatten(1)
+            return self.mean(h), self.log_variance(h)
+        # To flatten this map would copy it. The weights are smaller: they are put in the map's order, both maps at once.
+        weight = torch.cat([self.mean.weight, self.log_variance.weight]).unflatten(1, h.shape[1:])
+        bias = torch.cat([self.mean.bias, self.log_variance.bias])
+        flat = nn.functional.linear(h.permute(0, 2, 3, 1).flatten(1), weight.permute(0, 2, 3, 1).flatten(1), bias)
+        return flat.tensor_split(2, dim=1)
 
 
 class LocalHead(nn.Module):
@@ -97,7 +104,7 @@ class LadderInference(nn.Module):
         h = x
         for i, (trunk, branch, head, reads) in enumerate(zip(self.trunk, self.branches, self.heads, self.reads)):
             seen = branch(h if strength is None else strength[i] * h)
-            mean, spread = head(read(seen, reads))
+            mean, spread = head(seen if reads == "map" else read(seen, reads))
             means.append(mean)
             spreads.append(spread)
             h = trunk(h)
