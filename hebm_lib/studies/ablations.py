@@ -68,7 +68,7 @@ def measure_part(part: str) -> dict:
     return time_ablations() if part == "time" else measure_ablation(part)
 
 
-def seed_values(parts: dict[str, dict], name: str, *keys: str) -> dict[str, float]:
+def seed_values(parts: dict[str, dict], name: str, *keys: str | int) -> dict[str, float]:
     """One number of an ablation by seed; ``keys`` is the way to it, as in ``("distance", "prior")``."""
     values = {}
     for part, found in parts.items():
@@ -85,7 +85,7 @@ def mean_and_spread(values: list[float]) -> tuple[float, float]:
     return mean, statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
-def over_seeds(parts: dict[str, dict], name: str, *keys: str) -> tuple[float, float]:
+def over_seeds(parts: dict[str, dict], name: str, *keys: str | int) -> tuple[float, float]:
     """Mean and standard deviation over seeds of one number of an ablation.
 
     Args:
@@ -96,7 +96,7 @@ def over_seeds(parts: dict[str, dict], name: str, *keys: str) -> tuple[float, fl
     return mean_and_spread(list(seed_values(parts, name, *keys).values()))
 
 
-def against(parts: dict[str, dict], name: str, base: str, *keys: str) -> tuple[float, float]:
+def against(parts: dict[str, dict], name: str, base: str, *keys: str | int) -> tuple[float, float]:
     """The same of the difference to another ablation with the same seed: same images in the same order, same first ladders."""
     ours, theirs = (seed_values(parts, which, *keys) for which in (name, base))
     return mean_and_spread([ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()])
