@@ -1,17 +1,21 @@
 """Pages that are generated from book/results stand as they would be generated now."""
 
 import math
+import statistics
 
 import pytest
 from conftest import ROOT
 
 from hebm_lib import results, scoreboard
 from hebm_lib.experiments import experiment_of, load_experiment
+from hebm_lib.held_out import KINDS
 from hebm_lib.model import BUILDERS
 from hebm_lib.results import load_paper, mean_and_sd
 from hebm_lib.scoreboard import README_END, README_START, levels
 from hebm_lib.scoreboard.family import FAMILY, family
-from hebm_lib.scoreboard.unfamiliar import OURS, out_of_distribution
+from hebm_lib.scoreboard.paper_tables import waiting_tables
+from hebm_lib.scoreboard.robustness import latent_attack, long_run
+from hebm_lib.scoreboard.unfamiliar import OURS, SPLITS, left_out_digit, out_of_distribution
 from hebm_lib.studies.study import load_study
 from hebm_lib.tables import number, percent, table
 
@@ -136,3 +140,36 @@ def test_what_the_scoreboard_says_of_the_family_is_so():
     assert bottoms.pop("hvae") == 392 and max(bottoms.values()) <= 16
     for run in ("fashion", "fashion-vlae"):
         assert results.load_result(run)["metrics"]["kl"][0] < 0.5
+
+
+def test_every_table_of_the_paper_has_its_place():
+    page = scoreboard.scoreboard_page()
+    tables = [f"Table {i}" for i in range(1, 7)] + ["Table 1, SVHN", "Supplement, Table 2", "Out of distribution"]
+    assert all(f"# {title}" in page for title in (*tables, "Figure 5 as", "Figure 6 as", "Figure 8 as", "Figure 9 as"))
+    assert page.count("| waits: ") == 6, "SVHN's levels, Tables 2, 4, 5 and 6, disentanglement"
+
+
+def test_table_3_has_every_model_on_every_test_set():
+    rows = left_out_digit().splitlines()
+    assert sum("this book" in row for row in rows) == len(KINDS) * len(SPLITS) and not any(
+        "not run" in row for row in rows
+    )
+    assert sum("paper, " in row for row in rows) == 6
+    joint = next(row for row in rows if "this book, joint EBM" in row and "| 80/20 |" in row)
+    mean, sd = load_study("anomaly")["joint-ebm/9"]["tests"]["pooled"]["auprc"]
+    assert joint.endswith(f"| {mean:.3f} ± {sd:.3f} |")
+
+
+def test_what_the_scoreboard_says_of_figures_8_and_9_is_so():
+    """Ten digits stay where they are after K; with one unit per level they do not. No attack on z_1 moves far."""
+    parts = load_study("long-run")
+    drift = {name: parts[name]["distance"][-1] / parts[name]["distance"][1] for name in ("mnist", "mnist-012")}
+    assert drift["mnist"] < 1.1 and drift["mnist-012"] > 2
+    assert long_run().count("→") == 2 * len(parts) + 1, "a row per model, and the head"
+    areas = {level: v["auddc"] for level, v in load_study("latent-attack")["mnist"]["levels"].items()}
+    assert statistics.fmean(areas["1"]) > statistics.fmean(areas["3"]) and latent_attack().count("AUDDC") == 2
+
+
+def test_tables_4_and_5_have_a_row_of_mnist():
+    rows = [row for row in waiting_tables().splitlines() if row.startswith("| small joint EBM, MNIST")]
+    assert len(rows) == 2 and all(row.count("±") == 5 for row in rows)
