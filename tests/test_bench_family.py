@@ -187,7 +187,10 @@ def test_the_printed_table(result):
     lines = family.printed_family(result).splitlines()
     assert lines[0].startswith("Measured on") and re.search(r"at least \d+% of its core", lines[0])
     shares = re.search(r"prior (\d+)%, posterior (\d+)%", lines[-1])
-    assert all(0 <= int(share) < 100 for share in shares.groups())
+    # Whether a chain's share is below 1 is a matter of the clock; that the table has the result's own numbers is not.
+    row = next(row for row in result["models"] if "posterior" in row["chains"])
+    expected = [100 * row["chains"][part]["seconds"] / row["step"]["seconds"] for part in ("prior", "posterior")]
+    assert [int(share) for share in shares.groups()] == pytest.approx(expected, abs=0.51)
 
 
 def test_the_published_result_is_of_all_models():
