@@ -17,7 +17,7 @@ from hebm_lib.model import BUILDERS
 
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SWITCH = re.compile(r'^MODEL = "([\w-]+)"(?:  # (.*))?$', re.MULTILINE)
-MINUTES = 5
+MINUTES = 4
 
 
 def switches(page) -> list[re.Match]:
@@ -76,14 +76,18 @@ def test_a_choice_is_made_once_and_between_kinds_that_there_are(path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "kind"), CHOICES, ids=[f"{path.stem}-{kind}" for path, kind in CHOICES])
 def test_a_page_runs_for_every_kind_that_it_names(path, kind, pages):
-    page = with_model(path, kind)
-    assert [match[1] for match in switches(page)] == [kind]
-    pages.place_colab_cell(page)
-    try:
-        pages.execute(page, timeout=60 * MINUTES)
-        pages.check(page)
-    except pages.PageError as error:
-        pytest.fail(f'{path.name} with MODEL = "{kind}": {error}', pytrace=False)
+    for tries_left in (1, 0):
+        page = with_model(path, kind)
+        assert [match[1] for match in switches(page)] == [kind]
+        pages.place_colab_cell(page)
+        try:
+            pages.execute(page, timeout=60 * MINUTES)
+            pages.check(page)
+            return
+        except pages.PageError as error:
+            # Now and then a kernel's answer is lost between two processes, and both wait. That says nothing of the page.
+            if not (tries_left and "timed out" in str(error)):
+                pytest.fail(f'{path.name} with MODEL = "{kind}": {error}', pytrace=False)
 
 
 def test_a_page_that_breaks_for_a_kind_is_told_with_its_cell(tmp_path, pages):
