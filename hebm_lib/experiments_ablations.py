@@ -1,6 +1,6 @@
 """The registry's entries for the ablations (Tables 4 and 5): one small model of MNIST, and it with one thing changed.
 
-All of them ask about the prior, so the ladders are narrow: half of the widths of ``mnist``, a third of its time per step.
+All of them ask about the prior, so the ladders are narrow: half of the widths of ``mnist``, three fifths of its time per step.
 On a GPU the same names run longer: ``python -m hebm_lib train ablation-k15 --set training.epochs=100``.
 """
 

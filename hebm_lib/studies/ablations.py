@@ -97,7 +97,10 @@ def over_seeds(parts: dict[str, dict], name: str, *keys: str | int) -> tuple[flo
 
 
 def against(parts: dict[str, dict], name: str, base: str, *keys: str | int) -> tuple[float, float]:
-    """The same of the difference to another ablation with the same seed: same images in the same order, same first ladders."""
+    """The same of the difference to another ablation with the same seed: the same images in the same order.
+
+    Their first weights are the same only where the priors are alike, since a model's prior is drawn before its ladders.
+    """
     ours, theirs = (seed_values(parts, which, *keys) for which in (name, base))
     return mean_and_spread([ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()])
 
