@@ -1,5 +1,6 @@
 """What every baseline promises: the joint EBM's methods, the same trainer, the same metrics, the same files."""
 
+import contextlib
 import json
 import math
 from dataclasses import replace
@@ -9,6 +10,7 @@ import torch
 from conftest import tiny_experiment, tiny_model
 
 from hebm_lib import Trainer, build_model, load_dataset, load_experiment
+from hebm_lib.algorithm import algorithm_1, parameter_groups
 from hebm_lib.baselines import BIVA, HVAE, LVAE, VAE, VLAE, LatentEBM, ProVLAE
 from hebm_lib.checkpoint import CheckpointError, load_model, save_model
 from hebm_lib.config import (
@@ -283,6 +285,30 @@ def test_ten_steps_on_the_embedded_digits(name, tmp_path):
     half.fit(data)
     again = Trainer(build_model(config.model), config, progress=False).resume(tmp_path / "half").fit(data)
     assert all(torch.equal(whole[key], tensor) for key, tensor in again.model.state_dict().items())
+
+
+OURS = {
+    "joint EBM": tiny_model(),
+    "joint EBM, one f per level": tiny_model(prior=PriorConfig((10,), levels="separate")),
+    "joint EBM, persistent chains": tiny_model(prior=PriorConfig((10,), chains=30)),
+}
+
+
+@pytest.mark.parametrize("name", [*MODELS, *OURS])
+def test_a_step_stays_on_its_device(name, monkeypatch):
+    """On torch's meta device tensors have no values: to read one, or to meet a tensor of the CPU, is an error there."""
+    config = OURS[name] if name in OURS else MODELS[name][1]
+    langevin = LangevinConfig(3 if config.prior.hidden else 0, 0.4)
+    training = tiny_experiment(model=config, langevin=langevin, kl_warmup_epochs=2).training
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # unknown to this device
+    model = build_model(config).to("meta").train()
+    own = hasattr(model, "algorithm")
+    groups = model.parameter_groups() if own else parameter_groups(model)
+    x = torch.empty(5, config.image_channels, config.image_size, config.image_size, device="meta")
+    steps = model.algorithm(x, training, 0.5, None) if own else algorithm_1(model, x, training, 0.5, None)
+    for update in steps:
+        update.loss.backward(inputs=groups[update.group])
+        assert {term.device.type for term in (update.loss, *update.terms.values())} == {"meta"}
 
 
 def test_a_seed_makes_a_run():
