@@ -12,11 +12,13 @@ widget ids. The exit status is 1 if any page failed.
 import argparse
 import difflib
 import json
+import math
 import os
 import re
 import sys
 import time
 from pathlib import Path
+from queue import Empty
 
 import nbformat
 import yaml
@@ -76,10 +78,39 @@ def describe(page, number: int, text: str) -> str:
     return f"cell {number} (the first cell is 0):\n{source}\n{ANSI.sub('', text).rstrip()}"
 
 
+class PageClient(NotebookClient):
+    """Runs pages with widgets.
+
+    What nbclient sends to the kernel on a widget's behalf can swallow the notice that a reply has come in; waited for in
+    one go, the reply would then be seen at the timeout only (jupyter_client, pull request 1059).
+    """
+
+    async def async_start_new_kernel_client(self):
+        client = await super().async_start_new_kernel_client()
+        client.shell_channel.get_msg = asking_again(client.shell_channel.get_msg)
+        return client
+
+
+def asking_again(get_msg, seconds: float = 0.5):
+    """``get_msg(timeout=None)`` in turns of so many seconds: each looks into the socket first. Raises `Empty` at the end."""
+
+    async def get(timeout: float | None = None):
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            turn = min(seconds, max(0.0, end - time.monotonic()))
+            try:
+                return await get_msg(timeout=turn)
+            except Empty:
+                if time.monotonic() >= end:
+                    raise
+
+    return get
+
+
 def execute(page, timeout: int) -> None:
     """Run ``page`` in place; raises `PageError` that shows the cell and its error."""
     current = {"cell": 0}
-    client = NotebookClient(
+    client = PageClient(
         page,
         kernel_name="python3",
         timeout=timeout,
