@@ -18,7 +18,7 @@ from hebm_lib.experiments_ablations import ablation_experiments
 from hebm_lib.experiments_baselines import baseline_experiments
 from hebm_lib.model import BUILDERS
 
-__all__ = ["EXPERIMENTS", "experiment_of", "load_experiment"]
+__all__ = ["EXPERIMENTS", "KIND_NAMES", "experiment_of", "load_experiment"]
 
 
 def authors_svhn(name: str) -> ExperimentConfig:
@@ -147,6 +147,19 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
     )
 }
+
+
+KIND_NAMES = {
+    "vae": "VAE",
+    "lebm": "latent EBM",
+    "lvae": "LVAE",
+    "hvae": "HVAE",
+    "biva": "BIVA",
+    "provlae": "pro-VLAE",
+    "vlae": "VLAE",
+    "joint-ebm": "joint EBM",
+}
+"""Kinds of models as the book writes them."""
 
 
 def experiment_of(data: str, model: str = "joint-ebm") -> str:

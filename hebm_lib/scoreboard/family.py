@@ -1,20 +1,13 @@
 """One row per model of the book, on the same images at the same budget."""
 
+from hebm_lib.experiments import KIND_NAMES
 from hebm_lib.results import load_result, load_seeds, mean_and_sd, result_names
 from hebm_lib.tables import budget, each_level, number, table
 
 __all__ = ["FAMILY", "all_runs", "family"]
 
-FAMILY = {
-    "vae": "VAE, one level",
-    "lebm": "latent EBM, one level",
-    "lvae": "LVAE",
-    "hvae": "HVAE",
-    "biva": "BIVA, six levels",
-    "provlae": "pro-VLAE",
-    "vlae": "VLAE",
-    "joint-ebm": "joint EBM (ours)",
-}
+REMARKS = {"vae": ", one level", "lebm": ", one level", "biva": ", six levels", "joint-ebm": " (ours)"}
+FAMILY = {kind: name + REMARKS.get(kind, "") for kind, name in KIND_NAMES.items()}
 """Kinds of models, from those that fail for want of levels to the book's own."""
 
 

@@ -1,5 +1,6 @@
 """Table 3, a digit that was left out of the training; and the supplement's Table 1, clothes in, digits out."""
 
+from hebm_lib.experiments import KIND_NAMES
 from hebm_lib.held_out import KINDS, PAPER_LABELS
 from hebm_lib.results import load_paper
 from hebm_lib.studies.study import load_study
@@ -9,7 +10,6 @@ __all__ = ["SPLITS", "left_out_digit", "out_of_distribution"]
 
 SPLITS = {"standard": "standard test set", "pooled": "80/20", "leaking": "80/20 with its leak"}
 """Test sets of `hebm_lib.metrics.anomaly`, and what the table calls them."""
-KIND_NAMES = {"joint-ebm": "joint EBM", "vlae": "VLAE", "vae": "VAE", "hvae": "HVAE", "lebm": "latent EBM"}
 PAPER_ROWS = {"vae": "VAE", "hvae": "HVAE", "meg": "MEG", "bigan-sigma": "BiGAN-σ", "lebm": "latent EBM"} | {
     "ours": "joint EBM"
 }

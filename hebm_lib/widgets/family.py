@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hebm_lib.config import DataConfig, ExperimentConfig
-from hebm_lib.experiments import experiment_of, load_experiment
+from hebm_lib.experiments import KIND_NAMES, experiment_of, load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.plotting import ALPHA, BETA, DATA, PHI, REFERENCE, draw_images
 from hebm_lib.results import ROOT
@@ -46,14 +46,20 @@ ABOVE = "$p_0(z_3)\\, p(z_2 | z_3)\\, p(z_1 | z_2, z_3)$", "Gaussians, given all
 DOWN, CHAIN, POSTERIOR = "a draw per level", "{K} steps on $f_\\alpha$", "{posterior} steps through $g_\\beta$"
 
 FAMILY: dict[str, Member] = {
-    "vae": Member("VAE", "$p_0(z)$", "Gaussian", "none", "network", "a draw", ("15",)),
+    "vae": Member(KIND_NAMES["vae"], "$p_0(z)$", "Gaussian", "none", "network", "a draw", ("15",)),
     "lebm": Member(
-        "latent EBM", "$\\propto e^{f_\\alpha(z)}\\, p_0(z)$", "tilted Gaussian", "none", POSTERIOR, CHAIN, ("02",)
+        KIND_NAMES["lebm"],
+        "$\\propto e^{f_\\alpha(z)}\\, p_0(z)$",
+        "tilted Gaussian",
+        "none",
+        POSTERIOR,
+        CHAIN,
+        ("02",),
     ),
-    "vlae": Member("VLAE", *INDEPENDENT, "networks", "network", "a draw", ("08",)),
-    "provlae": Member("pro-VLAE", *INDEPENDENT, "networks, learned in turn", "network", "a draw"),
+    "vlae": Member(KIND_NAMES["vlae"], *INDEPENDENT, "networks", "network", "a draw", ("08",)),
+    "provlae": Member(KIND_NAMES["provlae"], *INDEPENDENT, "networks, learned in turn", "network", "a draw"),
     "lvae": Member(
-        "LVAE",
+        KIND_NAMES["lvae"],
         "$p_0(z_3)\\, p(z_2 | z_3)\\, p(z_1 | z_2)$",
         "Gaussians, given the next",
         "prior",
@@ -61,10 +67,10 @@ FAMILY: dict[str, Member] = {
         DOWN,
         ("01",),
     ),
-    "hvae": Member("HVAE", *ABOVE, "prior", "network up", DOWN, ("01",)),
-    "biva": Member("BIVA", *ABOVE, "prior", "network up, then down", DOWN, ("01",)),
+    "hvae": Member(KIND_NAMES["hvae"], *ABOVE, "prior", "network up", DOWN, ("01",)),
+    "biva": Member(KIND_NAMES["biva"], *ABOVE, "prior", "network up, then down", DOWN, ("01",)),
     "joint-ebm": Member(
-        "joint EBM",
+        KIND_NAMES["joint-ebm"],
         "$\\propto e^{f_\\alpha([z_1, z_2, z_3])}\\, p_0(z)$",
         "Gaussian, tilted jointly",
         "networks, tied by $f_\\alpha$",
