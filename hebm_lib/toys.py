@@ -1,15 +1,18 @@
-"""Two-dimensional targets that are known in closed form, and an exact fit to them: for pages and tests, never for runs.
+"""Two-dimensional targets that are known in closed form, an exact fit to them, and a chain whose bound is known: for pages
+and tests, never for runs.
 
 The plane stands for a latent of two levels with one unit each, ``z = [z_1, z_2]``: bottom first, as everywhere.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
-__all__ = ["CoupledMixture", "fit_by_chains", "fit_by_quadrature"]
+__all__ = ["CoupledMixture", "LinearChain", "fit_by_chains", "fit_by_quadrature"]
 
 
 @dataclass(frozen=True)
@@ -154,3 +157,38 @@ def fit_by_chains(
         schedule.step()
         history.append(gap.item())
     return history
+
+
+@dataclass(frozen=True)
+class LinearChain:
+    """``z_2 ~ N(0, 1)``, ``z_1 | z_2 ~ N(√t z_2, 1 - t)``, ``x | z_1 ~ N(w z_1, 1)``: one number on each level.
+
+    ``z_1`` is standard normal whatever ``t`` is, so every chain makes the same images: ``x ~ N(0, w² + 1)``.
+
+    Attributes:
+        t: between 0 and 1, the part of z_1's variance, and of the image's, that comes from the top's noise.
+        w: how loudly the bottom speaks.
+    """
+
+    t: float
+    w: float = 10.0
+
+    def kl(self) -> tuple[float, float]:
+        """``E KL`` of level 1 and of level 2 where q is the exact posterior: ``I(x; z_1 | z_2)`` and ``I(x; z_2)``."""
+        total, bottom = (0.5 * math.log1p(self.w**2 * share) for share in (1.0, 1 - self.t))
+        return float(bottom), float(total - bottom)
+
+    def draw_bound(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """``log p(x|z_1) - (log q - log p)`` of both levels at one draw from the exact posterior, ``(n,) -> (n,)``."""
+        noise = torch.randn(2, len(x), dtype=x.dtype, generator=generator)
+        root, rest = self.t**0.5, 1 - self.t
+        # x given z_2 alone is N(w √t z_2, w² (1 - t) + 1); the product of two Gaussians gives each posterior.
+        blur = self.w**2 * rest + 1
+        scale = (1 + self.w**2 * self.t / blur) ** -0.5
+        top = Normal(scale**2 * self.w * root * x / blur, scale)
+        z_2 = top.mean + top.stddev * noise[1]
+        scale = (1 / rest + self.w**2) ** -0.5
+        bottom = Normal(scale**2 * (root * z_2 / rest + self.w * x), scale)
+        z_1 = bottom.mean + bottom.stddev * noise[0]
+        prior = Normal(0.0, 1.0).log_prob(z_2) + Normal(root * z_2, rest**0.5).log_prob(z_1)
+        return Normal(self.w * z_1, 1.0).log_prob(x) - (top.log_prob(z_2) + bottom.log_prob(z_1) - prior)

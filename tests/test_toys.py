@@ -1,11 +1,14 @@
-"""The 2-D target is what it says it is, and the exact fit is Eq. 10 with exact expectations."""
+"""The 2-D target is what it says it is, the exact fit is Eq. 10 with exact expectations, the chain's bound is exact."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec
 from hebm_lib.exact import Grid2D, propagate
-from hebm_lib.toys import CoupledMixture, fit_by_chains, fit_by_quadrature
+from hebm_lib.toys import CoupledMixture, LinearChain, fit_by_chains, fit_by_quadrature
 
 TWO = LatentSpec((1, 1))
 
@@ -102,3 +105,22 @@ def test_learning_by_chains_comes_nearer_to_the_codes(chains):
         fitted = propagate(exact, grid, 20, 0.4)[-1].exp().view(grid.points, grid.points)
     start = grid.density(lambda z: -0.5 * z.square().sum(1))
     assert len(gaps) == 300 and grid.kl(p, fitted) < 0.6 * grid.kl(p, start)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.99])
+def test_the_bound_of_the_linear_chain_is_the_exact_log_density_at_every_draw(t):
+    x = torch.linspace(-30, 30, 61, dtype=torch.float64)
+    exact = -0.5 * (x.square() / 101 + math.log(2 * math.pi * 101))
+    torch.testing.assert_close(LinearChain(t).draw_bound(x), exact)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.99])
+def test_the_kl_of_the_linear_chain_is_the_information_of_each_level(t):
+    """From the covariance of (x, z_2, z_1), by determinants."""
+    w, root = 10.0, math.sqrt(t)
+    c = np.array([[w**2 + 1, w * root, w], [w * root, 1, root], [w, root, 1]])  # x, z_2, z_1
+    about_top = 0.5 * math.log(c[0, 0] * c[1, 1] / np.linalg.det(c[:2, :2]))
+    about_both = 0.5 * math.log(c[0, 0] * np.linalg.det(c[1:, 1:]) / np.linalg.det(c)) if t < 1 else math.inf
+    bottom, top = LinearChain(t).kl()
+    assert top == pytest.approx(about_top, abs=1e-9) and bottom == pytest.approx(about_both - about_top, abs=1e-9)
+    assert bottom + top == pytest.approx(0.5 * math.log(101))

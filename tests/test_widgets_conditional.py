@@ -1,4 +1,4 @@
-"""What page 01 draws: which levels are redrawn, the bars, the order of the lines' names; and the chain with a known bound."""
+"""What page 01 draws: which levels are redrawn, the bars, the order of the lines' names; and the bound of a chain."""
 
 import math
 
@@ -9,7 +9,6 @@ import torch
 from hebm_lib import LatentSpec
 from hebm_lib.plotting import image_grid, plot_redraws
 from hebm_lib.widgets import conditional
-from hebm_lib.widgets.conditional import LinearChain
 
 
 class Stripes:
@@ -54,16 +53,18 @@ def test_the_explorer_shows_samples_and_the_same_with_the_chosen_levels_of_their
 
 def test_shares_become_two_bars_per_group():
     models = {
-        "a": {"ticks": ["1", "2"], "class": [0.1, 0.2], "pixels": [0.3, 0.4]},
-        "b": {"ticks": ["1", "2", "3"], "class": [0.5, 0.6, 0.7], "pixels": [0.8, 0.9, 1.0]},
+        "a": {"ticks": ["1", "2"], "class": [(0.1, 0.05), (0.2, 0.1)], "pixels": [(0.3, 0.0), (0.4, 0.1)]},
+        "b": {"ticks": ["1", "2", "3"], "class": 3 * [(0.5, math.nan)], "pixels": 3 * [(0.8, math.nan)]},
     }
     fig = conditional.plot_shares(models, {"class": "class change", "pixels": "pixel variance"})
     for ax, (title, shares) in zip(fig.axes, models.items(), strict=True):
         heights = [bar.get_height() for bar in ax.patches]
         assert ax.get_title() == title and heights == pytest.approx(
-            [100 * share for share in shares["class"] + shares["pixels"]]
+            [100 * share for share, _ in shares["class"] + shares["pixels"]]
         )
         assert [label.get_text() for label in ax.get_xticklabels()] == shares["ticks"]
+    low, high = np.array(fig.axes[0].containers[0].lines[2][0].get_segments())[..., 1].T
+    assert low.tolist() == pytest.approx([5, 10]) and high.tolist() == pytest.approx([15, 30])
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["class change", "pixel variance"]
 
 
@@ -80,25 +81,6 @@ def test_the_kl_of_each_level_is_a_line_with_its_name_and_names_do_not_meet():
 
 
 # ---- the chain ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("t", [0.0, 0.3, 0.99])
-def test_the_bound_of_the_linear_chain_is_the_exact_log_density_at_every_draw(t):
-    x = torch.linspace(-30, 30, 61, dtype=torch.float64)
-    exact = -0.5 * (x.square() / 101 + math.log(2 * math.pi * 101))
-    torch.testing.assert_close(LinearChain(t).draw_bound(x), exact)
-
-
-@pytest.mark.parametrize("t", [0.0, 0.3, 0.99])
-def test_the_kl_of_the_linear_chain_is_the_information_of_each_level(t):
-    """From the covariance of (x, z_2, z_1), by determinants."""
-    w, root = 10.0, math.sqrt(t)
-    c = np.array([[w**2 + 1, w * root, w], [w * root, 1, root], [w, root, 1]])  # x, z_2, z_1
-    about_top = 0.5 * math.log(c[0, 0] * c[1, 1] / np.linalg.det(c[:2, :2]))
-    about_both = 0.5 * math.log(c[0, 0] * np.linalg.det(c[1:, 1:]) / np.linalg.det(c)) if t < 1 else math.inf
-    bottom, top = LinearChain(t).kl()
-    assert top == pytest.approx(about_top, abs=1e-9) and bottom == pytest.approx(about_both - about_top, abs=1e-9)
-    assert bottom + top == pytest.approx(0.5 * math.log(101))
 
 
 def test_the_chain_s_figure_shows_every_bound():

@@ -1,8 +1,7 @@
-"""Page 01: the noise of levels redrawn (Fig. 1), their shares as a picture, the KL of each level over a run, and a chain of
-two levels whose bound is known."""
+"""Page 01: the noise of levels redrawn (Fig. 1), their shares as a picture, the KL of each level over a run, and the bound
+of a chain of two levels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,12 +9,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.distributions import Normal
 
 from hebm_lib.plotting import BETA, PHI, REFERENCE, draw_images
+from hebm_lib.toys import LinearChain
 
 __all__ = [
-    "LinearChain",
     "explore_noise",
     "plot_kl_per_level",
     "plot_linear_chain",
@@ -44,11 +42,12 @@ def explore_noise(view, noise: Tensor, donor: Tensor, levels: Sequence[int]) -> 
 # ---- numbers as pictures --------------------------------------------------------------------------------------------
 
 
-def plot_shares(models: dict[str, dict[str, Sequence[float]]], measures: dict[str, str]) -> Figure:
+def plot_shares(models: dict[str, dict[str, Sequence]], measures: dict[str, str]) -> Figure:
     """One panel per model: for each level, or group of levels, the shares that redrawing it moves, as bars.
 
     Args:
-        models: ``{title: {"ticks": [...], measure: [share, …]}}``, bottom first.
+        models: ``{title: {"ticks": [...], measure: [(share, deviation), …]}}``, bottom first; a deviation that is NaN is
+            not drawn.
         measures: ``{measure: label}``, two of them.
     """
     widths = [len(shares["ticks"]) for shares in models.values()]
@@ -59,7 +58,9 @@ def plot_shares(models: dict[str, dict[str, Sequence[float]]], measures: dict[st
     for ax, (title, shares) in zip(axes[0], models.items(), strict=True):
         x = np.arange(len(shares["ticks"]))
         for shift, color, (measure, label) in zip((-0.2, 0.2), (REFERENCE, BETA), measures.items(), strict=True):
-            ax.bar(x + shift, 100 * np.array(shares[measure]), 0.36, color=color, label=label)
+            share, deviation = 100 * np.array(shares[measure]).T
+            spread = {"yerr": deviation, "error_kw": {"elinewidth": 1}}
+            ax.bar(x + shift, share, 0.36, color=color, label=label, **spread)
         ax.set(title=title, xticks=x, xticklabels=shares["ticks"], ylim=(0, 100))
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("%")
@@ -118,41 +119,6 @@ def _label_ends(ax: Axes, values: Sequence[float], gap: float = 0.075) -> None:
 
 
 # ---- a chain whose bound is known -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LinearChain:
-    """``z_2 ~ N(0, 1)``, ``z_1 | z_2 ~ N(√t z_2, 1 - t)``, ``x | z_1 ~ N(w z_1, 1)``: one number on each level.
-
-    ``z_1`` is standard normal whatever ``t`` is, so every chain makes the same images: ``x ~ N(0, w² + 1)``.
-
-    Attributes:
-        t: between 0 and 1, the part of z_1's variance, and of the image's, that comes from the top's noise.
-        w: how loudly the bottom speaks.
-    """
-
-    t: float
-    w: float = 10.0
-
-    def kl(self) -> tuple[float, float]:
-        """``E KL`` of level 1 and of level 2 where q is the exact posterior: ``I(x; z_1 | z_2)`` and ``I(x; z_2)``."""
-        total, bottom = (0.5 * np.log1p(self.w**2 * share) for share in (1.0, 1 - self.t))
-        return float(bottom), float(total - bottom)
-
-    def draw_bound(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """``log p(x|z_1) - (log q - log p)`` of both levels at one draw from the exact posterior, ``(n,) -> (n,)``."""
-        noise = torch.randn(2, len(x), dtype=x.dtype, generator=generator)
-        root, rest = self.t**0.5, 1 - self.t
-        # x given z_2 alone is N(w √t z_2, w² (1 - t) + 1); the product of two Gaussians gives each posterior.
-        blur = self.w**2 * rest + 1
-        scale = (1 + self.w**2 * self.t / blur) ** -0.5
-        top = Normal(scale**2 * self.w * root * x / blur, scale)
-        z_2 = top.mean + top.stddev * noise[1]
-        scale = (1 / rest + self.w**2) ** -0.5
-        bottom = Normal(scale**2 * (root * z_2 / rest + self.w * x), scale)
-        z_1 = bottom.mean + bottom.stddev * noise[0]
-        prior = Normal(0.0, 1.0).log_prob(z_2) + Normal(root * z_2, rest**0.5).log_prob(z_1)
-        return Normal(self.w * z_1, 1.0).log_prob(x) - (top.log_prob(z_2) + bottom.log_prob(z_1) - prior)
 
 
 def plot_linear_chain(shares: Sequence[float], bounds: Sequence[float], w: float) -> Figure:
