@@ -15,7 +15,21 @@ from hebm_lib.training import Trainer
 
 __all__ = ["BOOK_RUNS", "missing_runs", "reproduce_runs", "train_or_resume", "trainer_at"]
 
-SEEDS = ("mnist", "mnist-vlae", "mnist-012", "fashion", "fashion-vlae")
+SEEDS = (
+    "mnist",
+    "mnist-vlae",
+    "mnist-012",
+    "fashion",
+    "fashion-vlae",
+    "mnist-vae",
+    "mnist-provlae",
+    "mnist-lvae",
+    "mnist-hvae",
+    "mnist-biva",
+    "mnist-lebm",
+    "fashion-vae",
+    "fashion-hvae",
+)
 """Experiments that the book trains with three seeds; the first seed's weights are published, the others' numbers."""
 
 BOOK_RUNS = (
