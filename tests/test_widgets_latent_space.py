@@ -97,6 +97,7 @@ def test_the_film_is_small_html_and_leaves_no_figure_open():
     assert plt.get_fignums() == before
     images = re.findall("<img[^>]*>", html)
     assert len(images) == 1 and 'alt="Blue over &quot;green&quot;"' in images[0], "what is shown is told in words, too"
+    assert len(re.findall('<input aria-label="frame" id="_anim_slider', html)) == 1
 
 
 def test_the_approach_is_drawn_over_its_floor():

@@ -157,12 +157,17 @@ def draw_transition_over_codes(
     return fig
 
 
-def _name_image(film: str, alt: str) -> str:
-    """Matplotlib's player for a film, with ``alt`` as the text of the one image that it shows."""
-    place = '<img id="_anim_img'
-    if film.count(place) != 1:
-        raise RuntimeError("matplotlib's player has no image where it used to have one")
-    return film.replace(place, f'<img alt="{html.escape(alt)}" id="_anim_img')
+def _name_parts(film: str, alt: str) -> str:
+    """Matplotlib's player for a film, with ``alt`` as the text of the one image that it shows, and a name for its slider."""
+    for part, name in (
+        ('img id="_anim_img', f'alt="{html.escape(alt)}"'),
+        ('input id="_anim_slider', 'aria-label="frame"'),
+    ):
+        tag, rest = part.split(" ")
+        if film.count(f"<{part}") != 1:
+            raise RuntimeError(f"matplotlib's player has no {tag} where it used to have one")
+        film = film.replace(f"<{part}", f"<{tag} {name} {rest}")
+    return film
 
 
 def animate_transition(
@@ -203,7 +208,7 @@ def animate_transition(
     with plt.rc_context({"savefig.dpi": dpi, "animation.embed_limit": 2}):
         player = film.to_jshtml(default_mode="once")
     plt.close(fig)
-    return _name_image(player, alt)
+    return _name_parts(player, alt)
 
 
 def draw_approach(
