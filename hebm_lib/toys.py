@@ -176,7 +176,7 @@ class LinearChain:
     def kl(self) -> tuple[float, float]:
         """``E KL`` of level 1 and of level 2 where q is the exact posterior: ``I(x; z_1 | z_2)`` and ``I(x; z_2)``."""
         total, bottom = (0.5 * math.log1p(self.w**2 * share) for share in (1.0, 1 - self.t))
-        return float(bottom), float(total - bottom)
+        return bottom, total - bottom
 
     def draw_bound(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """``log p(x|z_1) - (log q - log p)`` of both levels at one draw from the exact posterior, ``(n,) -> (n,)``."""

@@ -105,6 +105,11 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
         ),
     ),
 }
+OURS = {
+    "joint EBM": tiny_model(),
+    "joint EBM, one f per level": tiny_model(prior=PriorConfig((10,), levels="separate")),
+    "joint EBM, persistent chains": tiny_model(prior=PriorConfig((10,), chains=30)),
+}
 HIERARCHIES = [name for name, (kind, _) in MODELS.items() if kind in (LVAE, HVAE, BIVA)]
 
 
@@ -287,16 +292,9 @@ def test_ten_steps_on_the_embedded_digits(name, tmp_path):
     assert all(torch.equal(whole[key], tensor) for key, tensor in again.model.state_dict().items())
 
 
-OURS = {
-    "joint EBM": tiny_model(),
-    "joint EBM, one f per level": tiny_model(prior=PriorConfig((10,), levels="separate")),
-    "joint EBM, persistent chains": tiny_model(prior=PriorConfig((10,), chains=30)),
-}
-
-
 @pytest.mark.parametrize("name", [*MODELS, *OURS])
 def test_a_step_stays_on_its_device(name, monkeypatch):
-    """On torch's meta device tensors have no values: to read one, or to meet a tensor of the CPU, is an error there."""
+    """On torch's meta device to read a value, or to add or multiply with a tensor of the CPU, is an error."""
     config = OURS[name] if name in OURS else MODELS[name][1]
     langevin = LangevinConfig(3 if config.prior.hidden else 0, 0.4)
     training = tiny_experiment(model=config, langevin=langevin, kl_warmup_epochs=2).training
