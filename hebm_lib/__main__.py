@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 import tyro
 
-from hebm_lib import checkpoint, publishing, scoreboard
+from hebm_lib import checkpoint
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import available_datasets, fetch, load_split
 from hebm_lib.evaluation import evaluate_run, metrics_table
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.model import build_model
-from hebm_lib.results import result_names
+from hebm_lib.reproduction import claims as scoreboard
+from hebm_lib.reproduction import publishing
+from hebm_lib.reproduction.results import result_names
 from hebm_lib.training import DivergenceError, Trainer
 
 RUNS = Path("runs")
@@ -125,8 +127,8 @@ def publish(run_dir: Path, weights: bool) -> None:
 
 
 def run_experiments() -> None:
-    from hebm_lib.reproduce import reproduce_runs
-    from hebm_lib.studies import run_studies
+    from hebm_lib.reproduction.runs import reproduce_runs
+    from hebm_lib.reproduction.studies import run_studies
 
     reproduce_runs(RUNS)
     run_studies([])
@@ -134,13 +136,13 @@ def run_experiments() -> None:
 
 
 def run_study(options: argparse.Namespace) -> None:
-    from hebm_lib.studies import run_studies
+    from hebm_lib.reproduction.studies import run_studies
 
     run_studies(options.names, again=options.again)
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    from hebm_lib.bench import bench
+    from hebm_lib.reproduction.bench import bench
 
     only = options.only
     bench(quick=options.quick, device=options.device, threads=options.threads, draw=options.draw, only=only)

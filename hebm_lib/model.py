@@ -13,7 +13,7 @@ from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import LadderGenerator, LadderInference, check_images, check_range
 from hebm_lib.prior import GaussianPrior, JointEBMPrior
 
-__all__ = ["ElboTerms", "JointEBM", "build_model", "gaussian_kl", "register"]
+__all__ = ["ElboTerms", "JointEBM", "bernoulli_log_likelihood", "build_model", "gaussian_kl", "register"]
 
 
 @dataclass(frozen=True)
@@ -212,3 +212,13 @@ def build_prior(config: ModelConfig) -> nn.Module:
 def build_joint_ebm(config: ModelConfig) -> JointEBM:
     prior = build_prior(config)  # before the ladders: the order in which fresh weights are drawn
     return JointEBM(*build_ladder(config), prior, config.sigma)
+
+
+def bernoulli_log_likelihood(x: Tensor, mean: Tensor) -> Tensor:
+    """``log p(x|z)`` of Bernoulli pixels, ``(n,)``; images ``x`` and mean images are in [-1, 1].
+
+    A grey value is the probability ``(x + 1) / 2`` that the pixel is on; what is returned is the mean over all such
+    black-and-white images.
+    """
+    on, share = ((mean.to(x.dtype) + 1) / 2).clamp(1e-6, 1 - 1e-6), (x + 1) / 2
+    return (share * on.log() + (1 - share) * (1 - on).log()).flatten(1).sum(1)

@@ -21,7 +21,7 @@ from hebm_lib import checkpoint
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
 from hebm_lib.config import ExperimentConfig, to_dict
 from hebm_lib.data import ImageDataset
-from hebm_lib.results import provenance
+from hebm_lib.provenance import provenance
 
 __all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1", "make_fabric", "parameter_groups"]
 

@@ -24,8 +24,9 @@ from hebm_lib.config import (
     from_dict,
     to_dict,
 )
-from hebm_lib.evaluation import draw_figures, measure_model, metrics_table
+from hebm_lib.evaluation import draw_figures, metrics_table
 from hebm_lib.experiments import EXPERIMENTS
+from hebm_lib.metrics.summary import measure_model
 
 NONE = PriorConfig(())
 ONE_LEVEL = {

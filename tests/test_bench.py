@@ -10,12 +10,13 @@ import pytest
 import torch
 from conftest import ROOT
 
-from hebm_lib import JointEBMPrior, LatentSpec, bench, langevin_dynamics
+from hebm_lib import JointEBMPrior, LatentSpec, langevin_dynamics
 from hebm_lib.__main__ import main
-from hebm_lib.bench import tables, timing
-from hebm_lib.bench.authors import AuthorsEnergy, AuthorsStep, authors_chain
-from hebm_lib.bench.sampling import SETTINGS, Setting, flops, time_sampling
 from hebm_lib.experiments import load_experiment
+from hebm_lib.reproduction import bench
+from hebm_lib.reproduction.bench import tables, timing
+from hebm_lib.reproduction.bench.authors import AuthorsEnergy, AuthorsStep, authors_chain
+from hebm_lib.reproduction.bench.sampling import SETTINGS, Setting, flops, time_sampling
 from hebm_lib.sampling import Perceptron
 
 CPU = torch.device("cpu")

@@ -8,11 +8,11 @@ import pytest
 import torch
 from conftest import ROOT
 
-from hebm_lib import bench
 from hebm_lib.__main__ import main
-from hebm_lib.bench import family, tables, timing
 from hebm_lib.experiments import load_experiment
 from hebm_lib.model import BUILDERS
+from hebm_lib.reproduction import bench
+from hebm_lib.reproduction.bench import family, tables, timing
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from conftest import PYTHON, ROOT, subprocess_env
 
-from hebm_lib import checkpoint, load_run, publishing, scoreboard
+from hebm_lib import checkpoint, load_run
 from hebm_lib.__main__ import main
 from hebm_lib.checkpoint import latest_checkpoint, load_state, read_config
+from hebm_lib.reproduction import claims as scoreboard
+from hebm_lib.reproduction import publishing
 
 QUICK = ["--training.epochs", "1", "--training.langevin.steps", "3", "--training.log_every", "7"]
 

@@ -12,7 +12,6 @@ from torch.distributions import Independent, Normal
 from hebm_lib import GaussianPrior, LatentSpec, build_model, load_dataset
 from hebm_lib.checkpoint import CheckpointError
 from hebm_lib.data import ImageDataset
-from hebm_lib.evaluation import class_measures, exact_log_z
 from hebm_lib.metrics import classifier as classifiers
 from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.classifier import (
@@ -35,8 +34,9 @@ from hebm_lib.metrics.hierarchy import (
     traverse_report,
 )
 from hebm_lib.metrics.latent_classifier import encode_dataset, fit_latent_classifier, latent_accuracy
+from hebm_lib.metrics.summary import class_measures, exact_log_z
 from hebm_lib.prior import standard_normal_log_prob
-from hebm_lib.results import load_classifier_accuracy
+from hebm_lib.reproduction.results import load_classifier_accuracy
 
 # ---- stroke width and slant -----------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from conftest import tiny_model
 from hebm_lib import build_model
 from hebm_lib.data import ImageDataset
 from hebm_lib.experiments import load_experiment
-from hebm_lib.metrics.anomaly import hold_out
 from hebm_lib.metrics.detection import detection, joint_terms, worst_auprc
+from hebm_lib.metrics.hold_out import hold_out
 
 # ---- the decision function ------------------------------------------------------------------------------------------
 

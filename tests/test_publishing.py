@@ -7,9 +7,10 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from hebm_lib import Trainer, build_model, checkpoint, load_dataset, publishing, results
+from hebm_lib import Trainer, build_model, checkpoint, load_dataset
 from hebm_lib.checkpoint import CheckpointError, load_model, pretrained_folder
-from hebm_lib.publishing import publish_run, thin
+from hebm_lib.reproduction import publishing, results
+from hebm_lib.reproduction.publishing import publish_run, thin
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,18 @@ import torch
 from conftest import tiny_experiment, tiny_model
 from safetensors.torch import save_file
 
-from hebm_lib import build_model, studies
+from hebm_lib import build_model
 from hebm_lib.__main__ import main
 from hebm_lib.config import PriorConfig
 from hebm_lib.experiments import load_experiment
 from hebm_lib.metrics.attack import latent_attack
 from hebm_lib.metrics.classifier import DigitClassifier
-from hebm_lib.results import result_names
-from hebm_lib.studies import STUDIES, ablations
-from hebm_lib.studies import latent_attack as attack_study
-from hebm_lib.studies import study as room
-from hebm_lib.studies.study import Study, load_study, open_parts, run_study, stored_study
+from hebm_lib.reproduction import studies
+from hebm_lib.reproduction.results import result_names
+from hebm_lib.reproduction.studies import STUDIES, ablations
+from hebm_lib.reproduction.studies import latent_attack as attack_study
+from hebm_lib.reproduction.studies import study as room
+from hebm_lib.reproduction.studies.study import Study, load_study, open_parts, run_study, stored_study
 from hebm_lib.training import Trainer
 
 

@@ -10,16 +10,9 @@ from torch.distributions import Independent
 
 from hebm_lib.algorithm import Update
 from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
-from hebm_lib.model import ElboTerms, JointEBM, gaussian_kl
+from hebm_lib.model import ElboTerms, JointEBM, bernoulli_log_likelihood, gaussian_kl
 
-__all__ = [
-    "Draw",
-    "VariationalBaseline",
-    "bernoulli_log_likelihood",
-    "gaussian_kl_between",
-    "gaussian_log_prob",
-    "no_energy",
-]
+__all__ = ["Draw", "VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
 
 
 def no_energy(config: ModelConfig) -> ModelConfig:
@@ -37,16 +30,6 @@ def gaussian_kl_between(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_s
 def gaussian_log_prob(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """``log N(z; mean, scale²)`` per unit."""
     return -0.5 * (((z - mean) / scale).square() + math.log(2 * math.pi)) - scale.log()
-
-
-def bernoulli_log_likelihood(x: Tensor, mean: Tensor) -> Tensor:
-    """``log p(x|z)`` of Bernoulli pixels, ``(n,)``; images ``x`` and mean images are in [-1, 1].
-
-    A grey value is the probability ``(x + 1) / 2`` that the pixel is on; what is returned is the mean over all such
-    black-and-white images.
-    """
-    on, share = ((mean.to(x.dtype) + 1) / 2).clamp(1e-6, 1 - 1e-6), (x + 1) / 2
-    return (share * on.log() + (1 - share) * (1 - on).log()).flatten(1).sum(1)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,17 @@ three terms, so that a page can say which of them decides.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 from torch import Tensor
 
 from hebm_lib.data import ImageDataset
 
-__all__ = ["Detection", "JointTerms", "detection", "joint_terms", "worst_auprc"]
+__all__ = ["Detection", "JointTerms", "auprc_at", "detection", "joint_terms", "tell_apart", "worst_auprc"]
 
 
 @dataclass(frozen=True)
@@ -130,3 +132,30 @@ def detection(score: Tensor, positive: Tensor) -> Detection:
         prevalence,
         worst_auprc(prevalence),
     )
+
+
+def auprc_at(score: torch.Tensor, positive: torch.Tensor, prevalence: float) -> float:
+    """AUPRC had the positives been another share of the images: positives and negatives are weighed to make it so.
+
+    Args:
+        score, positive: ``(n,)``, as of `detection`.
+        prevalence: between 0 and 1.
+    """
+    truth = positive.bool().cpu().numpy()
+    weights = np.where(truth, prevalence / truth.sum(), (1 - prevalence) / (~truth).sum())
+    precision, recall, _ = precision_recall_curve(truth, score.double().cpu().numpy(), sample_weight=weights)
+    return float(auc(recall, precision))
+
+
+def tell_apart(inside: ImageDataset, outside: ImageDataset, score: Callable[[ImageDataset], dict[str, Tensor]]) -> dict:
+    """Average precision and AUROC of every score, the unfamiliar images being the positives.
+
+    Args:
+        inside, outside: as many images of each as the smaller set has, the first ones.
+        score: gives named scores ``(n,)`` of a data set.
+    """
+    n = min(len(inside), len(outside))
+    near, far = (score(data.subset(slice(0, n))) for data in (inside, outside))
+    truth = torch.arange(2 * n) >= n
+    found = {name: detection(torch.cat([near[name], far[name]]), truth) for name in near}
+    return {name: {"auprc": round(d.average_precision, 4), "auroc": round(d.auroc, 4)} for name, d in found.items()}

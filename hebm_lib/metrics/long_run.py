@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hebm_lib.config import LangevinConfig
 from hebm_lib.data import ImageDataset, fit_images
-from hebm_lib.results import rounded
+from hebm_lib.provenance import rounded
 
 __all__ = ["class_switching", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
 

@@ -1,0 +1,163 @@
+"""The registry: every run that the book shows has a name here."""
+
+import difflib
+from dataclasses import replace
+
+from hebm_lib.config import (
+    DataConfig,
+    ExperimentConfig,
+    GeneratorConfig,
+    InferenceConfig,
+    ModelConfig,
+    OptimiserConfig,
+    PriorConfig,
+    TrainingConfig,
+)
+from hebm_lib.experiments.ablations import ablation_experiments
+from hebm_lib.experiments.baselines import baseline_experiments
+from hebm_lib.experiments.images import authors_svhn
+from hebm_lib.model import BUILDERS
+
+__all__ = ["EXPERIMENTS", "KIND_NAMES", "experiment_of", "load_experiment"]
+
+
+def digits() -> ExperimentConfig:
+    """The main job: scikit-learn's 8×8 digits, no download, minutes on a laptop."""
+    return ExperimentConfig(
+        "digits",
+        "scikit-learn's handwritten digits, two levels: what `make run` trains",
+        DataConfig("digits", size=8),
+        ModelConfig(
+            latent_dims=(2, 8),
+            image_size=8,
+            generator=GeneratorConfig((2,), (32,), ("gain",), (128, 128), 4, 64),
+            inference=InferenceConfig((2,), (32,), ("salient",), (128, 128)),
+            prior=PriorConfig((100, 100), lipschitz=10.0),
+            sigma=0.4,
+        ),
+        TrainingConfig(epochs=150, kl_warmup_epochs=10, optimiser=OptimiserConfig(lr_alpha=3e-4)),
+    )
+
+
+def digits_012(
+    name: str, description: str, *, dims=(1, 1), entry="gain", reads="salient", prior=None
+) -> ExperimentConfig:
+    """MNIST's digits 0, 1 and 2 with two levels (Fig. 6; with two units per level Fig. 7).
+
+    The bottom level sees style only (``salient``) and can say style only (``gain``). The other names change one thing
+    each and show what it was for.
+    """
+    return ExperimentConfig(
+        name,
+        description,
+        DataConfig("mnist", (0, 1, 2), size=28),
+        ModelConfig(
+            latent_dims=dims,
+            image_size=28,
+            generator=GeneratorConfig((2,), (16,), (entry,), (128, 128), 4, 32, gain_range=0.12),
+            inference=InferenceConfig((2,), (16,), (reads,), (128,)),
+            prior=prior or PriorConfig((100, 100), lipschitz=10.0),
+            sigma=0.4,
+        ),
+        TrainingConfig(epochs=5, kl_warmup_epochs=2, optimiser=OptimiserConfig(3e-4, 1e-3, lr_decay=0.8)),
+    )
+
+
+def mnist(
+    name: str = "mnist",
+    description: str = "MNIST, all digits, three levels (Fig. 5, Table 1)",
+    *,
+    data: str = "mnist",
+    lipschitz: float = 3.0,
+) -> ExperimentConfig:
+    """All ten classes of MNIST or Fashion-MNIST, three levels (Fig. 5, Table 1)."""
+    return ExperimentConfig(
+        name,
+        description,
+        DataConfig(data, size=28),
+        ModelConfig(
+            latent_dims=(2, 2, 10),
+            image_size=28,
+            generator=GeneratorConfig((2, 4), (16, 32), ("gain", "map"), (256, 256), 4, 64),
+            inference=InferenceConfig((2, 4), (16, 32), ("salient", "map"), (256,)),
+            prior=PriorConfig((100, 100), lipschitz=lipschitz),
+            sigma=0.4,
+        ),
+        TrainingConfig(epochs=10, kl_warmup_epochs=1, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3)),
+    )
+
+
+_GAUSSIAN = PriorConfig(())
+_MILD = PriorConfig((100, 100), lipschitz=1.0)
+
+EXPERIMENTS: dict[str, ExperimentConfig] = {
+    config.name: config
+    for config in (
+        digits(),
+        digits_012("mnist-012", "digits 0, 1, 2; one unit per level (Fig. 6)"),
+        digits_012("mnist-012-2d", "digits 0, 1, 2; two units per level (Fig. 7)", dims=(2, 2)),
+        digits_012(
+            "mnist-012-rich", "the same with a rich bottom path: where the class sinks", entry="map", reads="map"
+        ),
+        digits_012("mnist-012-gaussian", "the same without the energy: f = 0", prior=_GAUSSIAN),
+        digits_012("mnist-012-mild", "the same with f 1-Lipschitz, as in the authors' code", prior=_MILD),
+        mnist(),
+        mnist(
+            "mnist-steep",
+            "the same with a steeper f: it can draw z_1's codes into one place before the generator uses them",
+            lipschitz=10.0,
+        ),
+        mnist("fashion", "Fashion-MNIST, the same networks (Table 1)", data="fashion-mnist"),
+        authors_svhn("svhn-hs"),
+        authors_svhn("svhn-fid"),
+        *ablation_experiments(mnist()),
+        *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
+    )
+}
+
+
+KIND_NAMES = {
+    "vae": "VAE",
+    "lebm": "latent EBM",
+    "lvae": "LVAE",
+    "hvae": "HVAE",
+    "biva": "BIVA",
+    "provlae": "pro-VLAE",
+    "vlae": "VLAE",
+    "joint-ebm": "joint EBM",
+}
+"""Kinds of models as the book writes them."""
+
+
+def experiment_of(data: str, model: str = "joint-ebm") -> str:
+    """Name of the run of one kind of model on the data of another run: ``("mnist", "vlae") -> "mnist-vlae"``.
+
+    This is what ``MODEL`` at the top of a page is for.
+
+    Raises:
+        ValueError: where the registry has no such run, with the kinds that it has.
+    """
+    names = {kind: f"{data}-{kind}" for kind in BUILDERS} | {"joint-ebm": data}
+    kinds = {kind: name for kind, name in names.items() if name in EXPERIMENTS}
+    if model not in kinds:
+        raise ValueError(f"there is no {model!r} on {data!r}; MODEL can be {', '.join(kinds) or 'nothing there'}")
+    return kinds[model]
+
+
+def load_experiment(name: str) -> ExperimentConfig:
+    """The config of a named run; ``name@3`` is the same with seed 3.
+
+    Raises:
+        ValueError: for a name that is not in the registry, with the nearest ones.
+    """
+    base, _, seed = name.partition("@")
+    if base not in EXPERIMENTS:
+        near = difflib.get_close_matches(base, EXPERIMENTS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(EXPERIMENTS)}"
+        raise ValueError(f"there is no experiment {name!r}: {hint}")
+    config = EXPERIMENTS[base]
+    if not seed:
+        return config
+    if not seed.isdigit():
+        raise ValueError(f"a seed is a whole number, as in {base}@3; got {name!r}")
+    return replace(config, name=name, training=replace(config.training, seed=int(seed)))

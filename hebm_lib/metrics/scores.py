@@ -1,0 +1,85 @@
+"""How unfamiliar a model finds an image: every score is higher for the less familiar (Table 3, supplement Table 1).
+
+Two of them need no pixel noise of the Gaussian kind. Read a grey value ``u`` in [0, 1] as the probability that
+the pixel is on, as a Bernoulli likelihood does, and its mean over all such black-and-white images is
+
+    -log p(x|z) = Σ_j H(u_j) + Σ_j KL(u_j ‖ g_j(z)),   H(u) = -u log u - (1 - u) log(1 - u).
+
+The first sum, `hebm_lib.metrics.pixels.grey_entropy`, is what the image costs under a perfect model, and knows nothing
+of any model.
+"""
+
+import torch
+from torch import Tensor
+
+from hebm_lib.data import ImageDataset
+from hebm_lib.metrics.detection import joint_terms
+from hebm_lib.model import bernoulli_log_likelihood
+
+__all__ = ["SIGMAS", "bernoulli_score", "bound_score", "likelihood_scores", "model_scores"]
+
+
+SIGMAS = tuple(0.05 * 2**k for k in range(9))
+"""σ in the decision function. Images in [0, 1] instead of [-1, 1] have a quarter of the SSE, so that is as a σ twice as
+large: one step in this list."""
+
+
+@torch.no_grad()
+def bernoulli_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -> Tensor:
+    """``-log p(x|z)`` had the model's pixels been Bernoulli, at one draw of z per image, ``(n,)``.
+
+    The model may have been trained otherwise: its mean image in [-1, 1] is read as the probability ``(g(z) + 1) / 2``.
+    """
+    generator, parts = torch.Generator(device=model.device).manual_seed(seed), []
+    for index in torch.arange(len(data)).split(batch):
+        x = data.batch(index).to(model.device)
+        parts.append(-bernoulli_log_likelihood(x, model.decode(model.draw(x, generator=generator))).cpu())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def bound_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -> dict[str, Tensor]:
+    """``KL``, of the code's posterior from N(0, I) or the conditional prior, and ``-ELBO`` without log Z; each ``(n,)``."""
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    parts: dict[str, list[Tensor]] = {"KL": [], "-ELBO": []}
+    for index in torch.arange(len(data)).split(batch):
+        terms = model.elbo(data.batch(index).to(model.device), generator=generator)
+        parts["KL"].append(terms.kl.sum(1).cpu())
+        parts["-ELBO"].append(-terms.elbo_plus_log_z.cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+@torch.no_grad()
+def likelihood_scores(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -> dict[str, Tensor]:
+    """The scores of a hierarchy that has bounds above a level, beside ``-ELBO``: ``-L^{>k}`` and ``LLR^{>k}``, each ``(n,)``.
+
+    Args:
+        model: one with ``bound_above(x, k)``, such as `hebm_lib.baselines.hvae.HVAE`.
+    """
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    bounds: dict[int, list[Tensor]] = {k: [] for k in range(model.latents.levels)}
+    for index in torch.arange(len(data)).split(batch):
+        x = data.batch(index).to(model.device)
+        for k, parts in bounds.items():
+            parts.append(model.bound_above(x, k, generator=generator).cpu())
+    whole, *above = (torch.cat(parts) for parts in bounds.values())
+    scores = {}
+    for k, part in enumerate(above, start=1):
+        scores |= {f"-L>{k}": -part, f"LLR>{k}": whole - part}
+    return scores
+
+
+def model_scores(model, data: ImageDataset, seed: int = 0) -> dict[str, Tensor]:
+    """All scores of one model, each ``(n,)`` and higher for the less familiar.
+
+    ``-log p(x, z)`` is the paper's. A model without an energy has no ``-f(z)`` and what goes with it.
+    """
+    terms = joint_terms(model, data, seed=seed)
+    scores = {"-log p(x, z)": -terms.log_joint, "SSE": terms.sse, "-log N(z; 0, I)": -terms.base}
+    if terms.energy.any():
+        scores |= {"-f(z)": -terms.energy, "-f(z) - log N(z; 0, I)": -terms.energy - terms.base}
+        scores["without f(z)"] = terms.energy - terms.log_joint
+    scores |= bound_score(model, data, seed=seed)
+    scores["Bernoulli"] = bernoulli_score(model, data, seed=seed)
+    scores |= {f"sigma {sigma:g}": -terms.at_sigma(sigma) for sigma in SIGMAS}
+    return scores | (likelihood_scores(model, data, seed=seed) if hasattr(model, "bound_above") else {})

@@ -1,0 +1,47 @@
+"""Figures 8 and 9 as numbers: chains that run on, and codes under attack."""
+
+import statistics
+
+from hebm_lib.reproduction.studies.study import load_study
+from hebm_lib.reproduction.tables import number, percent, table
+
+__all__ = ["latent_attack", "long_run"]
+
+CHAINS = {
+    "mnist": "joint EBM, ten digits",
+    "mnist-lebm": "latent EBM, ten digits",
+    "mnist-vlae": "VLAE (no energy), ten digits",
+    "mnist-012": "joint EBM, digits 0, 1, 2; one unit per level",
+    "mnist-012-lebm": "latent EBM, digits 0, 1, 2; two units",
+}
+ATTACKED = {"mnist": "joint EBM", "mnist-vlae": "VLAE"}
+BUDGET = "0.3"
+"""The change of the image that an attack may make, as a share of the distance to the target."""
+
+
+def long_run() -> str:
+    """Per model its samples after K and after all steps: distance to the data, f, classes."""
+    rows, parts = [], load_study("long-run")
+    for name, label in CHAINS.items():
+        if name not in parts:
+            continue
+        found = parts[name]
+        at = found["steps"].index(found["K"])
+        distances = [number((found["distance"][i], found["distance_sd"][i]), 0) for i in (at, -1)]
+        f = [f"{found['f'][i]:.1f}" for i in (at, -1)]
+        most = [percent((max(found["class_shares"][i]), float("nan"))) for i in (at, -1)]
+        rows.append([label, *distances, " → ".join(f), " → ".join(most)])
+    header = ["model, K = 60", "digit Fréchet distance at K", "at 2,500 steps", "mean f, K → 2,500"]
+    return table([*header, "share of the commonest class, %"], rows)
+
+
+def latent_attack() -> str:
+    """Per model and attacked level: AUDDC, and how often the class changes within a budget."""
+    rows, parts = [], load_study("latent-attack")
+    for name, label in ATTACKED.items():
+        levels = parts[name]["levels"]
+        areas = [(statistics.fmean(v["auddc"]), statistics.stdev(v["auddc"])) for v in levels.values()]
+        rows.append([f"AUDDC, {label}", *(number(pair, 2) for pair in areas)])
+        changed = [(v["budgets"][BUDGET]["changed"], float("nan")) for v in levels.values()]
+        rows.append([f"class changed in %, {label}", *map(percent, changed)])
+    return table([f"attack on one level, {parts['mnist']['pairs']} pairs", "z_1", "z_2", "z_3"], rows)

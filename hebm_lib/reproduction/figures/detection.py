@@ -1,0 +1,187 @@
+"""Pages 15 and 18: how well scores find unfamiliar images, as bars, histograms and curves."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
+from torch import Tensor
+
+from hebm_lib.metrics.detection import JointTerms, auprc_at, detection, worst_auprc
+from hebm_lib.plotting import ALPHA, BETA, DATA, REFERENCE
+
+__all__ = [
+    "MODEL_COLORS",
+    "NEAR",
+    "FAR",
+    "draw_bars",
+    "draw_histograms",
+    "draw_precision_recall",
+    "draw_sigma",
+    "explore_prevalence",
+    "explore_sigma",
+    "term_scores",
+]
+
+MODEL_COLORS = {"joint-ebm": ALPHA, "vlae": "#56B4E9", "vae": "#CC79A7", "hvae": "#E69F00", "lebm": "#4B3B8F"}
+"""A colour per kind of model; what needs no model is grey."""
+NEAR, FAR = REFERENCE, "#CC79A7"
+"""Grey for familiar images, purple for unfamiliar ones."""
+TERM_COLORS = {"SSE": BETA, "-f(z)": ALPHA, "-log N(z; 0, I)": REFERENCE, "-log p(x, z)": DATA}
+
+
+def draw_bars(
+    values: dict[str, Sequence],
+    groups: Sequence[str],
+    *,
+    ax: Axes,
+    colors: dict[str, str],
+    marks: dict[str, Sequence] | Sequence = (),
+    floors: dict[str, Sequence[float]] | None = None,
+    missing: str = "not run yet",
+    title: str = "",
+) -> Axes:
+    """Grouped bars with the paper's numbers as white diamonds.
+
+    Args:
+        values: per series one entry per group: a number, ``(mean, deviation)``, or None where there is none.
+        groups: names along the axis.
+        colors: per series.
+        marks: the paper's numbers, None where it has none: per series one per group, drawn on its bars, or just one per
+            group, drawn in its middle.
+        floors: at most two kinds of lines across each group (a random score, the worst): name → one number per group.
+        missing: what is written in the place of a bar that is None.
+    """
+    width, middle = 0.8 / len(values), np.arange(len(groups))
+    offset = {name: (i - (len(values) - 1) / 2) * width for i, name in enumerate(values)}
+    for name, row in values.items():
+        pairs = [v if isinstance(v, (tuple, list)) else (v, None) for v in row]
+        heights, errors = (
+            np.array([np.nan if v is None else v for v in column]) for column in zip(*pairs, strict=True)
+        )
+        places = middle + offset[name]
+        ax.bar(places, heights, 0.9 * width, color=colors[name], label=name)
+        if np.isfinite(errors).any():
+            ax.errorbar(places, heights, errors, fmt="none", ecolor="black", elinewidth=1, capsize=2)
+        for place in places[np.isnan(heights)]:
+            ax.text(place, 0.02, missing, rotation=90, ha="center", va="bottom", fontsize=7, color="#555555")
+    marks = marks if isinstance(marks, dict) else {"": marks}
+    dots = [
+        (place + offset.get(name, 0), mark)
+        for name, row in marks.items()
+        for place, mark in zip(middle, row, strict=False)
+        if mark is not None
+    ]
+    if dots:
+        ax.plot(*zip(*dots, strict=True), "D", ms=5, mfc="white", mec="black", mew=1.1, label="the paper")
+    for style, (name, levels) in zip(("--", ":"), (floors or {}).items(), strict=False):
+        ax.hlines(levels, middle - 0.46, middle + 0.46, colors="black", linestyles=style, linewidth=1.2, label=name)
+    ax.set(xticks=middle, xticklabels=groups, ylim=(0, 1.05), title=title)
+    ax.grid(False, axis="x")
+    return ax
+
+
+def term_scores(terms: JointTerms) -> dict[str, Tensor]:
+    """The decision function's terms as scores, each higher for the less familiar; without f where that is 0."""
+    scores = {"SSE": terms.sse, "-f(z)": -terms.energy, "-log N(z; 0, I)": -terms.base}
+    if not terms.energy.any():
+        del scores["-f(z)"]
+    return scores | {"-log p(x, z)": -terms.log_joint}
+
+
+def draw_histograms(near: dict[str, Tensor], far: dict[str, Tensor], *, names=("familiar", "unfamiliar")) -> Figure:
+    """A panel per score: its values on familiar and on unfamiliar images, and how often the latter's is the larger.
+
+    Args:
+        near, far: the same named scores of both kinds of images, ``(n,)`` and ``(m,)``.
+        names: of both kinds.
+    """
+    fig, axes = plt.subplots(1, len(near), figsize=(2.75 * len(near), 2.5), squeeze=False)
+    for ax, (name, inside) in zip(axes[0], near.items(), strict=True):
+        auroc = _two_histograms(ax, inside, far[name], names)
+        ax.set_title(f"{name}: {auroc:.2f}", color=TERM_COLORS.get(name, DATA))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def _two_histograms(ax: Axes, inside: Tensor, outside: Tensor, names: Sequence[str]) -> float:
+    """Both kinds' values of one score, all of the largest in the last bin; returns how often the second's is the larger."""
+    both = torch.cat([inside, outside])
+    low, high = torch.quantile(both, torch.tensor([0.0, 0.995]))
+    bins = np.linspace(float(low), float(high) + 1e-6, 36)
+    for values, color, label in zip((inside, outside), (NEAR, FAR), names, strict=True):
+        ax.hist(values.numpy().clip(bins[0], bins[-1]), bins, density=True, color=color, alpha=0.55, label=label)
+    ax.set_yticks([])
+    ax.grid(False)
+    return detection(both, torch.arange(len(both)) >= len(inside)).auroc
+
+
+def draw_precision_recall(scores: dict[str, Tensor], positive: Tensor, *, ax: Axes, colors: dict | None = None) -> Axes:
+    """Precision against recall of each score, with AUPRC in the legend; a random score, and the region no score enters.
+
+    Args:
+        scores: named, each ``(n,)``, higher for what is to be found.
+        positive: ``(n,)`` booleans.
+    """
+    colors = colors or TERM_COLORS
+    for name, score in scores.items():
+        precision, recall, _ = precision_recall_curve(positive.numpy(), score.numpy())
+        area = detection(score, positive).auprc
+        ax.plot(recall, precision, color=colors.get(name), label=f"{name}: {area:.2f}")
+    share, recall = float(positive.float().mean()), np.linspace(0, 1, 200)
+    worst = recall * share / (recall * share + 1 - share)
+    ax.axhline(share, color="black", linestyle="--", linewidth=1, label=f"random: {share:.2f}")
+    area = detection(positive.float(), positive).worst
+    ax.fill_between(recall, worst, color="#dddddd", linewidth=0, label=f"below the worst: {area:.2f}")
+    ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    return ax
+
+
+def explore_prevalence(score: Tensor, positive: Tensor, prevalence: float) -> Figure:
+    """The explorer: one ranking, and what its AUPRC is where the positives are another share of the images."""
+    fig, ax = plt.subplots(figsize=(5.2, 2.9))
+    shares = np.linspace(0.02, 0.6, 30)
+    ax.plot(shares, [auprc_at(score, positive, share) for share in shares], color=DATA, label="this score")
+    ax.plot(shares, shares, "--", color=REFERENCE, linewidth=1, label="a random score")
+    ax.fill_between(shares, [worst_auprc(share) for share in shares], color="#dddddd", linewidth=0, label="impossible")
+    here = auprc_at(score, positive, prevalence)
+    ax.plot(prevalence, here, "o", ms=8, mfc="white", mec="black", mew=1.5)
+    title = f"prevalence {prevalence:.2f}: AUPRC {here:.2f}, AUROC {detection(score, positive).auroc:.2f}"
+    ax.set(xlabel="prevalence", ylabel="AUPRC", xlim=(0, 0.62), ylim=(0, 1.02), title=title)
+    ax.legend(fontsize=8)
+    return fig
+
+
+def draw_sigma(
+    curves: dict[str, Sequence[float]],
+    sigmas: Sequence[float],
+    *,
+    ax: Axes,
+    colors: dict[str, str],
+    trained: float,
+    measure: str = "AUROC",
+    chance: float = 0.5,
+    title: str = "",
+) -> Axes:
+    """AUROC, or another ``measure``, of ``-log p(x, z)`` against the σ in it; the σ of training and chance as lines."""
+    for name, values in curves.items():
+        ax.plot(sigmas, values, "o-", ms=4, color=colors[name], label=name)
+    ax.axvline(trained, color=REFERENCE, linestyle="--", linewidth=1)
+    ax.axhline(chance, color=REFERENCE, linestyle=":", linewidth=1)
+    ax.set(xscale="log", xlabel=r"$\sigma$ in the decision function", ylabel=measure, ylim=(0, 1.03), title=title)
+    ax.legend()
+    return ax
+
+
+def explore_sigma(near: JointTerms, far: JointTerms, log2_sigma: float) -> Figure:
+    """The explorer: ``-log p(x, z)`` as it is with another σ, on familiar and unfamiliar images."""
+    sigma = 2.0**log2_sigma
+    fig, ax = plt.subplots(figsize=(4.6, 2.7))
+    auroc = _two_histograms(ax, -near.at_sigma(sigma), -far.at_sigma(sigma), ("familiar", "unfamiliar"))
+    ax.set(xlabel=r"$-\log p(x, z)$ without its constants", title=rf"$\sigma = {sigma:.2f}$: AUROC {auroc:.2f}")
+    ax.legend()
+    return fig

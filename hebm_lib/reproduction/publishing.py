@@ -1,0 +1,117 @@
+"""From a run to the book: weights into ``hebm_lib/pretrained``, numbers with their provenance into ``book/results``."""
+
+import hashlib
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from hebm_lib import checkpoint
+from hebm_lib.config import DataConfig, to_dict
+from hebm_lib.data import load_split
+from hebm_lib.metrics.classifier import fit_classifier, load_classifier, reading_accuracy, save_classifier
+from hebm_lib.metrics.summary import READERS, measure_model
+from hebm_lib.provenance import provenance
+from hebm_lib.reproduction.results import results_folder
+
+__all__ = ["publish_classifiers", "publish_run", "thin"]
+
+MAX_WEIGHTS = 3_000_000
+"""Bytes of one published file of weights."""
+
+
+def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
+    """Publish a finished run.
+
+    The weights are stored in half precision (the energy in float32), loaded back, and it is this published model that
+    is measured. Both files are made beside their places first and moved there at the end, weights before numbers; the
+    numbers carry the weights' SHA-256, so an interruption between the two moves shows.
+
+    Args:
+        run_dir: a run that has reached its last epoch.
+        weights: False publishes the numbers alone (further seeds of an experiment).
+
+    Raises:
+        ValueError: if the run is not finished, or its weights are larger than 3 MB.
+    """
+    run_dir = Path(run_dir)
+    config = checkpoint.read_config(run_dir)
+    state = checkpoint.load_state(checkpoint.latest_checkpoint(run_dir))
+    if state["epoch"] < config.training.epochs:
+        raise ValueError(
+            f"{run_dir} stands at epoch {state['epoch']} of {config.training.epochs}: "
+            f"`python -m hebm_lib resume {run_dir}` first"
+        )
+    train, test = load_split(config.data, "train"), load_split(config.data, "test")
+    made = provenance()
+    origin = {
+        # The run's own record wins: a run may be published from a later commit or another machine.
+        **made,
+        **json.loads((run_dir / "provenance.json").read_text()),
+        "seed": config.training.seed,
+        "seconds": round(state["seconds"], 1),
+        "data": {"train": train.digest(), "test": test.digest(), "images": [len(train), len(test)]},
+    }
+    target = checkpoint.pretrained_folder() / f"{config.name}.safetensors"
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "model.safetensors"
+        checkpoint.save_model(
+            checkpoint.load_run(run_dir), config.model, small, half=True, name=config.name, origin=origin
+        )
+        if weights and small.stat().st_size > MAX_WEIGHTS:
+            raise ValueError(
+                f"{config.name}: weights of {small.stat().st_size / 1e6:.1f} MB; 3 MB at most are published"
+            )
+        model = checkpoint.load_model(small)
+        metrics = measure_model(model, config, train, test)
+        content = small.read_bytes()
+        result = {
+            "name": config.name,
+            "description": config.description,
+            "metrics": metrics,
+            "parameters": {
+                part: sum(p.numel() for p in getattr(model, part).parameters())
+                for part in ("generator", "inference", "prior")
+            },
+            "weights_sha256": hashlib.sha256(content).hexdigest() if weights else None,
+            "curves": thin(state["history"]),
+            "config": to_dict(config),
+            "provenance": origin,
+        }
+        if weights:
+            checkpoint.replace_bytes(target, content)
+    path = results_folder() / f"{config.name}.json"
+    checkpoint.write_atomically(path, json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def publish_classifiers() -> Path:
+    """Train both digit classifiers on MNIST and publish them with what they read on real, fainter and softer digits."""
+    config = DataConfig("mnist", size=32)
+    train, test = load_split(config, "train"), load_split(config, "test")
+    read, clock = {}, time.perf_counter()
+    for name in READERS.values():
+        path = checkpoint.pretrained_folder() / f"{name}.safetensors"
+        save_classifier(fit_classifier(train, worn=not name.endswith("-plain")), path)
+        read[name] = {k: round(share, 4) for k, share in reading_accuracy(load_classifier(name), test).items()}
+    data = {"train": train.digest(), "test": test.digest(), "images": [len(train), len(test)]}
+    result = {
+        "name": "classifiers",
+        "description": "accuracy of the two digit classifiers on MNIST's test images, as they are and worn",
+        "accuracy": read,
+        "provenance": {**provenance(), "seed": 1, "seconds": round(time.perf_counter() - clock, 1), "data": data},
+    }
+    path = results_folder() / "classifiers.json"
+    checkpoint.write_atomically(path, json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def thin(history: list[dict], rows: int = 120) -> dict[str, list]:
+    """At most ``rows`` evenly spaced rows of a run's log, as columns, four significant digits."""
+    if not history:
+        return {}
+    chosen = (
+        [history[round(i * (len(history) - 1) / (rows - 1))] for i in range(rows)] if len(history) > rows else history
+    )
+    names = [name for name in chosen[-1] if name != "images_per_second"]
+    return {name: [float(f"{row[name]:.4g}") if name in row else None for row in chosen] for name in names}

@@ -1,0 +1,69 @@
+"""Published results: ``book/results/<name>.json``, read by pages, by the scoreboard and by the README's table."""
+
+import json
+import statistics
+from pathlib import Path
+
+from hebm_lib.provenance import ROOT
+
+__all__ = [
+    "load_classifier_accuracy",
+    "load_paper",
+    "load_result",
+    "load_seeds",
+    "mean_and_sd",
+    "result_names",
+    "results_folder",
+]
+
+
+def results_folder() -> Path:
+    """Where published numbers stand; raises `FileNotFoundError` outside a checkout of the book."""
+    folder = ROOT / "book" / "results"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            "the book's results were not found: hebm_lib has to be installed from a checkout (`pip install -e .`)"
+        )
+    return folder
+
+
+def result_names() -> list[str]:
+    """Names of all published runs."""
+    return sorted(
+        p.stem
+        for p in results_folder().glob("*.json")
+        if p.stem not in ("paper", "classifiers") and not p.stem.startswith(("bench-", "study-"))
+    )
+
+
+def load_classifier_accuracy() -> dict[str, dict[str, float]]:
+    """What the two digit classifiers read on MNIST's test images, as they are and worn: per classifier, per kind."""
+    return json.loads((results_folder() / "classifiers.json").read_text())["accuracy"]
+
+
+def load_result(name: str) -> dict:
+    """One published result: ``metrics``, ``curves`` and ``provenance``."""
+    path = results_folder() / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"no result is published for {name!r}; there are {', '.join(result_names()) or 'none'}")
+    return json.loads(path.read_text())
+
+
+def load_paper() -> dict:
+    """The paper's own figures, by table: the only numbers in the book that were typed in."""
+    return json.loads((results_folder() / "paper.json").read_text())
+
+
+def load_seeds(name: str) -> list[dict]:
+    """The results of all published seeds of an experiment: ``name`` and ``name@2``, ``name@3``, …"""
+    return [load_result(n) for n in result_names() if n == name or n.startswith(f"{name}@")]
+
+
+def mean_and_sd(results: list[dict], key: str) -> list[tuple[float, float]] | tuple[float, float]:
+    """Mean and standard deviation of a metric over seeds, per level where it has levels; the sd of one run is NaN."""
+
+    def both(values):
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+    values = [result["metrics"][key] for result in results]
+    return [both(level) for level in zip(*values, strict=True)] if isinstance(values[0], list) else both(values)

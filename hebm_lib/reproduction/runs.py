@@ -1,0 +1,82 @@
+"""Every run of the book by one command: what is published already is skipped, what was interrupted goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hebm_lib.config import ExperimentConfig
+from hebm_lib.data import load_split
+from hebm_lib.experiments import load_experiment
+from hebm_lib.model import build_model
+from hebm_lib.reproduction import publishing
+from hebm_lib.reproduction.results import result_names
+from hebm_lib.training import Trainer
+
+__all__ = ["BOOK_RUNS", "missing_runs", "reproduce_runs", "train_or_resume", "trainer_at"]
+
+SEEDS = (
+    "mnist",
+    "mnist-vlae",
+    "mnist-vae",
+    "mnist-provlae",
+    "mnist-lvae",
+    "mnist-hvae",
+    "mnist-biva",
+    "mnist-lebm",
+    "mnist-012",
+    "fashion",
+    "fashion-vlae",
+    "fashion-vae",
+    "fashion-hvae",
+)
+"""Experiments that the book trains with three seeds; the first seed's weights are published, the others' numbers."""
+
+BOOK_RUNS = (
+    "digits",
+    *SEEDS,
+    "mnist-012-2d",
+    "mnist-012-gaussian",
+    "mnist-012-mild",
+    "mnist-012-rich",
+    "mnist-012-lebm",
+    "mnist-steep@2",
+    *(f"{name}@{seed}" for name in SEEDS for seed in (2, 3)),
+)
+"""Names of all runs that pages and the scoreboard read, those with published weights first."""
+
+
+def missing_runs() -> list[str]:
+    """Runs of `BOOK_RUNS` whose numbers are not in ``book/results`` yet."""
+    published = set(result_names())
+    return [name for name in BOOK_RUNS if name not in published]
+
+
+def trainer_at(config: ExperimentConfig, run: Path) -> Trainer:
+    """A trainer that stands where its run stands: at fresh weights, or at the newest checkpoint in the folder ``run``."""
+    torch.manual_seed(config.training.seed)
+    trainer = Trainer(build_model(config.model), config, run)
+    return trainer.resume(run) if list(run.glob("checkpoints/step-*")) else trainer
+
+
+def train_or_resume(name: str, runs: Path) -> Path:
+    """Bring a run of the registry to its last epoch; returns its folder under ``runs``."""
+    config = load_experiment(name)
+    trainer_at(config, runs / name).fit(load_split(config.data, "train"))
+    return runs / name
+
+
+def reproduce_runs(runs: Path, say: Callable[[str], None] = print) -> None:
+    """Train and publish whatever is missing, one run after the other.
+
+    Args:
+        runs: the folder of runs.
+        say: told about each run.
+    """
+    missing = missing_runs()
+    say(f"{len(BOOK_RUNS) - len(missing)} of {len(BOOK_RUNS)} runs are published already")
+    for name in missing:
+        say(f"{name}: training")
+        run = train_or_resume(name, runs)
+        publishing.publish_run(run, weights="@" not in name)
+        say(f"{name}: published")

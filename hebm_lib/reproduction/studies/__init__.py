@@ -1,0 +1,34 @@
+"""Studies: numbers of published models that take minutes, measured once and read by pages from ``book/results``.
+
+``python -m hebm_lib study`` measures whatever is missing. A new study is a file beside this one with a `Study` in it,
+named in the line below.
+"""
+
+from hebm_lib.reproduction.studies import ablations, anomaly, latent_attack, long_run, out_of_distribution
+from hebm_lib.reproduction.studies.study import Study, load_study, open_parts, run_study
+
+__all__ = ["STUDIES", "Study", "load_study", "open_parts", "run_studies", "run_study"]
+
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        long_run.STUDY,
+        latent_attack.STUDY,
+        out_of_distribution.STUDY,
+        anomaly.STUDY,
+        ablations.STUDY,
+    )
+}
+"""Every study by its name."""
+
+
+def run_studies(names: list[str], *, again: bool = False) -> None:
+    """Bring the named studies up to date, or all of them where none is named.
+
+    Raises:
+        ValueError: for a name that is no study's.
+    """
+    if unknown := [name for name in names if name not in STUDIES]:
+        raise ValueError(f"there is no study {unknown[0]!r}; there are {', '.join(STUDIES)}")
+    for name in names or STUDIES:
+        run_study(STUDIES[name], again=again)

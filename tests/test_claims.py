@@ -1,0 +1,176 @@
+"""Pages that are generated from book/results stand as they would be generated now."""
+
+import math
+import statistics
+
+import pytest
+from conftest import ROOT
+
+from hebm_lib.experiments import experiment_of, load_experiment
+from hebm_lib.model import BUILDERS
+from hebm_lib.reproduction import claims as scoreboard
+from hebm_lib.reproduction import results
+from hebm_lib.reproduction.claims import README_END, README_START, levels
+from hebm_lib.reproduction.claims.family import FAMILY, family
+from hebm_lib.reproduction.claims.paper_tables import waiting_tables
+from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
+from hebm_lib.reproduction.claims.unfamiliar import OURS, SPLITS, left_out_digit, out_of_distribution
+from hebm_lib.reproduction.results import load_paper, mean_and_sd
+from hebm_lib.reproduction.studies.anomaly import KINDS
+from hebm_lib.reproduction.studies.study import load_study
+from hebm_lib.reproduction.tables import number, percent, table
+
+
+def test_the_scoreboard_page_is_up_to_date():
+    page = ROOT / "book" / "scoreboard.md"
+    assert page.is_file(), "run `make scoreboard`"
+    assert page.read_text() == scoreboard.scoreboard_page(), "run `make scoreboard`"
+
+
+def test_the_readme_table_is_up_to_date():
+    text = (ROOT / "README.md").read_text()
+    assert text.count(README_START) == text.count(README_END) == 1
+    block = text[text.index(README_START) : text.index(README_END) + len(README_END)]
+    assert block == scoreboard.readme_block(), "run `make scoreboard`"
+
+
+def test_the_papers_numbers_are_the_papers():
+    """Table 1 of the paper, typed in once more from the text."""
+    rows = load_paper()["table1_latent_classifier_accuracy_percent"]["mnist"]
+    assert sorted(rows.values()) == [[32.60, 58.32, 67.64], [35.69, 57.86, 52.08]]
+
+
+def test_our_row_is_made_from_the_stored_runs(monkeypatch):
+    def run(accuracies):
+        return {
+            "metrics": {"latent_accuracy": accuracies},
+            "provenance": {"seconds": 600, "device": "a pocket calculator"},
+            "config": {"training": {"epochs": 3}},
+        }
+
+    stored = {"mnist": [run([0.2, 0.4, 0.6]), run([0.3, 0.4, 0.8])]}
+    monkeypatch.setattr(levels, "load_seeds", lambda name: stored.get(name, []))
+    ours = levels.table1().splitlines()[-1]
+    assert ours.startswith("| this book, joint EBM | 25.0 ± 7.1 | 40.0 ± 0.0 | 70.0 ± 14.1 |")
+    assert "2 seeds, 3 epochs, 10 min each, a pocket calculator" in ours
+
+
+def test_mean_and_deviation():
+    runs = [{"metrics": {"mse": v, "kl": [v, 2 * v]}} for v in (1.0, 2.0, 3.0)]
+    assert mean_and_sd(runs, "mse") == (2, 1)
+    assert mean_and_sd(runs, "kl") == [(2, 1), (4, 2)]
+    assert math.isnan(mean_and_sd(runs[:1], "mse")[1])
+    assert (percent((0.676, 0.004)), percent((0.676, math.nan))) == ("67.6 ± 0.4", "67.6")
+
+
+def test_seeds_of_an_experiment_are_found_by_name(monkeypatch):
+    monkeypatch.setattr(results, "result_names", lambda: ["mnist", "mnist-012", "mnist@2", "mnist@3"])
+    monkeypatch.setattr(results, "load_result", lambda name: {"name": name})
+    assert [r["name"] for r in results.load_seeds("mnist")] == ["mnist", "mnist@2", "mnist@3"]
+
+
+@pytest.mark.parametrize("rows", [[], [["1", "2"]]])
+def test_markdown_table(rows):
+    assert table(["a", "b"], rows).splitlines() == ["| a | b |", "| --- | --- |", *["| 1 | 2 |" for _ in rows]]
+
+
+def test_what_the_scoreboard_says_of_figure_6_is_so():
+    """The text above the table: the goal is met, a rich bottom takes the class, and the energy is not what sorts the levels."""
+    stay, visit = (
+        {
+            name: mean_and_sd(results.load_seeds(f"mnist-012{name}"), f"traversal_{kind}")
+            for name in ("", "-gaussian", "-rich")
+        }
+        for kind in ("stay", "visit")
+    )
+    for name in ("", "-gaussian"):
+        assert stay[name][0][0] > 0.85 and visit[name][1][0] > 0.85
+    assert stay["-rich"][0][0] < 0.1 and visit["-rich"][0][0] > 0.85
+    energy, gaussian = (results.load_result(f"mnist-012{name}")["metrics"]["elbo"] for name in ("", "-gaussian"))
+    assert abs(energy - gaussian) < 2
+
+
+def test_both_readers_are_in_the_table():
+    rows = levels.figure6(variants=True).splitlines()
+    assert sum(levels.SECOND in row for row in rows) == 4 and len(rows) == 11
+
+
+def test_what_the_scoreboard_says_of_vlae_is_so():
+    """The text below Table 1: without the energy the accuracy rises with the level as well; everything else is equal."""
+    seeds = results.load_seeds("mnist-vlae")
+    accuracies = [seed["metrics"]["latent_accuracy"] for seed in seeds]
+    assert len(seeds) == 3 and all(accuracy == sorted(accuracy) for accuracy in accuracies)
+    vlae, joint = seeds[0], results.load_result("mnist")
+    ours, theirs = joint["config"]["model"], vlae["config"]["model"]
+    for part in ("generator", "inference"):
+        assert ours[part].items() <= theirs[part].items(), "an older config lacks settings that came later"
+    assert (ours["latent_dims"], ours["sigma"]) == (theirs["latent_dims"], theirs["sigma"])
+    plain, chained = vlae["config"]["training"], joint["config"]["training"]
+    assert plain == {**chained, "langevin": plain["langevin"]}, "without an energy there is no chain to run"
+    assert vlae["provenance"]["data"] == joint["provenance"]["data"]
+
+
+def test_every_kind_of_model_has_its_row():
+    """A row per model that is published, in the family's order; what is no kind of model has none."""
+    kinds = {name: results.load_result(name)["config"]["model"] for name in results.result_names()}
+    for data in ("mnist", "fashion"):
+        published = [kind for kind in FAMILY if (data if kind == "joint-ebm" else f"{data}-{kind}") in kinds]
+        rows = family(data).splitlines()[2:]
+        assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [FAMILY[kind] for kind in published]
+    assert set(BUILDERS) == FAMILY.keys(), "a kind of model without a row"
+
+
+def test_a_bound_that_lacks_log_z_is_marked():
+    rows = {row.split(" | ")[0]: row for row in family("mnist").splitlines()}
+    assert "(+ log Z)" in rows["| joint EBM (ours)"] and "(+ log Z)" not in rows["| VLAE"]
+    assert number((0.5, math.nan), 2) == "0.50"
+
+
+def test_what_the_scoreboard_says_of_unfamiliar_images_is_so():
+    """Gaussian pixels tell clothes from digits, with an energy or without; with Bernoulli pixels digits look familiar."""
+    parts = load_study("out-of-distribution")
+    for run in ("fashion", "fashion-vlae"):
+        assert parts[run]["scores"]["-log p(x, z)"]["auroc"] > 0.95 and parts[run]["scores"]["SSE"]["auroc"] > 0.95
+    assert parts["fashion-vlae, Bernoulli pixels"]["scores"]["-ELBO"]["auroc"] < 0.5
+    assert out_of_distribution().count("this book") == sum(part in parts for part in OURS)
+
+
+def test_what_the_scoreboard_says_of_the_family_is_so():
+    """HVAE alone has a wide bottom; the bottom level is silent on clothes, with the energy and without."""
+    bottoms = {kind: load_experiment(experiment_of("mnist", kind)).model.latent_dims[0] for kind in FAMILY}
+    assert bottoms.pop("hvae") == 392 and max(bottoms.values()) <= 16
+    for run in ("fashion", "fashion-vlae"):
+        assert results.load_result(run)["metrics"]["kl"][0] < 0.5
+
+
+def test_every_table_of_the_paper_has_its_place():
+    page = scoreboard.scoreboard_page()
+    tables = [f"Table {i}" for i in range(1, 7)] + ["Table 1, SVHN", "Supplement, Table 2", "Out of distribution"]
+    assert all(f"# {title}" in page for title in (*tables, "Figure 5 as", "Figure 6 as", "Figure 8 as", "Figure 9 as"))
+    assert page.count("| waits: ") == 6, "SVHN's levels, Tables 2, 4, 5 and 6, disentanglement"
+
+
+def test_table_3_has_every_model_on_every_test_set():
+    rows = left_out_digit().splitlines()
+    assert sum("this book" in row for row in rows) == len(KINDS) * len(SPLITS) and not any(
+        "not run" in row for row in rows
+    )
+    assert sum("paper, " in row for row in rows) == 6
+    joint = next(row for row in rows if "this book, joint EBM" in row and "| 80/20 |" in row)
+    mean, sd = load_study("anomaly")["joint-ebm/9"]["tests"]["pooled"]["auprc"]
+    assert joint.endswith(f"| {mean:.3f} ± {sd:.3f} |")
+
+
+def test_what_the_scoreboard_says_of_figures_8_and_9_is_so():
+    """Ten digits stay where they are after K; with one unit per level they do not. No attack on z_1 moves far."""
+    parts = load_study("long-run")
+    drift = {name: parts[name]["distance"][-1] / parts[name]["distance"][1] for name in ("mnist", "mnist-012")}
+    assert drift["mnist"] < 1.1 and drift["mnist-012"] > 2
+    assert long_run().count("→") == 2 * len(parts) + 1, "a row per model, and the head"
+    areas = {level: v["auddc"] for level, v in load_study("latent-attack")["mnist"]["levels"].items()}
+    assert statistics.fmean(areas["1"]) > statistics.fmean(areas["3"]) and latent_attack().count("AUDDC") == 2
+
+
+def test_tables_4_and_5_have_a_row_of_mnist():
+    rows = [row for row in waiting_tables().splitlines() if row.startswith("| small joint EBM, MNIST")]
+    assert len(rows) == 2 and all(row.count("±") == 5 for row in rows)

@@ -1,0 +1,61 @@
+"""Pictures of attacks: what stands in which place."""
+
+import pytest
+import torch
+from conftest import tiny_model
+
+from hebm_lib import build_model
+from hebm_lib.metrics.attack import Attack
+from hebm_lib.plotting import image_grid
+from hebm_lib.reproduction.figures.attack import attack_rows, draw_attacks, draw_sweep, explore_attack, plot_sweep
+
+
+@pytest.fixture
+def model():
+    return build_model(tiny_model()).eval()
+
+
+@pytest.fixture
+def attack():
+    images = torch.rand(4, 3, 1, 8, 8) * 2 - 1
+    return Attack(images, torch.rand(4, 3), torch.rand(4, 3))
+
+
+def test_rows_have_the_papers_four_columns(model):
+    x, target, attacked = torch.rand(3, 2, 1, 8, 8) * 2 - 1
+    rows = attack_rows(model, x, target, attacked).view(2, 4, 1, 8, 8)
+    assert torch.equal(rows[1, 0], x[1]) and torch.equal(rows[1, 1], target[1])
+    assert torch.equal(rows[1, 2], attacked[1])
+    assert torch.allclose(rows[1, 3], model.reconstruct(attacked)[1], atol=1e-6)
+
+
+def test_panels_stand_in_the_order_given():
+    images = torch.rand(8, 1, 8, 8)
+    fig = draw_attacks([[("a", images), ("b", images)], [("c", images), ("d", images)]])
+    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", "d"]
+    assert [text.get_text() for text in fig.axes[0].texts] == ["original", "target", "attacked", "rebuilt"]
+
+
+def test_a_sweep_shows_one_pair_under_every_weight(model, attack):
+    fig = draw_sweep(model, {"one": attack, "two": attack}, 1, (0.0, 0.1, 1.0, 64.0))
+    expected = image_grid(torch.cat([attack.images[:, 1], model.reconstruct(attack.images[:, 1])]), 4)
+    assert (fig.axes[0].images[0].get_array() == expected).all()
+    assert [text.get_text() for text in fig.axes[1].texts] == ["0", "0.1", "1", "64"]
+
+
+def test_the_explorer_says_what_the_change_cost(model, attack):
+    x = torch.zeros(3, 1, 8, 8)
+    target = torch.full((3, 1, 8, 8), attack.distortion[2, 1].item() / 8 * 2)  # twice as far as the attack went
+    fig = explore_attack(model, x, target, attack, 1, 2)
+    title = fig.axes[0].get_title()
+    assert title.startswith("changed by 50% of the way") and f"{attack.divergence[2, 1]:.2g} nats" in title
+
+
+def test_curves_have_a_point_per_weight():
+    level = {"distortion": [0.9, 0.5, 0.0], "distance": [0.1, 0.3, 1.0], "changed": [1.0, 0.5, 0.0]}
+    fig = plot_sweep({"ours": {"1": level, "2": level}, "theirs": {"1": level}})
+    left, right = fig.axes
+    assert len(left.lines) == len(right.lines) == 3
+    assert left.lines[0].get_ydata().tolist() == level["distance"]
+    assert right.lines[2].get_ydata().tolist() == level["changed"]
+    assert left.lines[0].get_alpha() < left.lines[1].get_alpha() and left.lines[2].get_linestyle() == "--"

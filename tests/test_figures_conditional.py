@@ -1,0 +1,90 @@
+"""What page 01 draws: which levels are redrawn, the bars, the order of the lines' names; and the bound of a chain."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hebm_lib import LatentSpec
+from hebm_lib.plotting import image_grid, plot_redraws
+from hebm_lib.reproduction.figures import conditional
+
+
+class Stripes:
+    """A stand-in for a model of four levels of one unit, one stripe of the image each."""
+
+    latents = LatentSpec((1, 1, 1, 1))
+
+    def decode(self, z):
+        return z.clamp(-1, 1)[:, None, None, :].expand(-1, 1, 4, -1).contiguous()
+
+
+def picture(ax) -> np.ndarray:
+    return np.asarray(ax.images[0].get_array())
+
+
+# ---- redrawing ------------------------------------------------------------------------------------------------------
+
+
+def test_each_panel_redraws_its_group_and_nothing_else():
+    z, donors = torch.full((2, 4), -0.5), torch.full((3, 4), 0.5)
+    fig = plot_redraws(Stripes(), z, donors, [(1, 2), (3, 4)], symbol=r"\epsilon")
+    assert [ax.get_title() for ax in fig.axes] == [
+        r"only $\epsilon_1, \epsilon_2$ redrawn (bottom)",
+        r"only $\epsilon_3, \epsilon_4$ redrawn (top)",
+    ]
+    for ax, row in zip(fig.axes, ([0.5, 0.5, -0.5, -0.5], [-0.5, -0.5, 0.5, 0.5]), strict=True):
+        assert np.array_equal(picture(ax), image_grid(Stripes().decode(torch.tensor([row] * 6)), 3))
+
+
+@pytest.mark.parametrize("levels, words", [((2, 4), r"$\epsilon_2, \epsilon_4$ redrawn"), ((), "nothing redrawn")])
+def test_the_explorer_shows_samples_and_the_same_with_the_chosen_levels_of_their_donors(levels, words):
+    z, donor = torch.full((3, 4), -0.5), torch.full((3, 4), 0.5)
+    fig = conditional.explore_noise(Stripes(), z, donor, levels)
+    moved = z.clone()
+    moved[:, [level - 1 for level in levels]] = 0.5
+    assert np.array_equal(picture(fig.axes[0]), image_grid(Stripes().decode(torch.cat([z, moved])), 3))
+    assert words in fig.axes[0].get_title()
+
+
+# ---- numbers as pictures --------------------------------------------------------------------------------------------
+
+
+def test_shares_become_two_bars_per_group():
+    models = {
+        "a": {"ticks": ["1", "2"], "class": [(0.1, 0.05), (0.2, 0.1)], "pixels": [(0.3, 0.0), (0.4, 0.1)]},
+        "b": {"ticks": ["1", "2", "3"], "class": 3 * [(0.5, math.nan)], "pixels": 3 * [(0.8, math.nan)]},
+    }
+    fig = conditional.plot_shares(models, {"class": "class change", "pixels": "pixel variance"})
+    for ax, (title, shares) in zip(fig.axes, models.items(), strict=True):
+        heights = [bar.get_height() for bar in ax.patches]
+        assert ax.get_title() == title and heights == pytest.approx(
+            [100 * share for share, _ in shares["class"] + shares["pixels"]]
+        )
+        assert [label.get_text() for label in ax.get_xticklabels()] == shares["ticks"]
+    low, high = np.array(fig.axes[0].containers[0].lines[2][0].get_segments())[..., 1].T
+    assert low.tolist() == pytest.approx([5, 10]) and high.tolist() == pytest.approx([15, 30])
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["class change", "pixel variance"]
+
+
+def test_the_kl_of_each_level_is_a_line_with_its_name_and_names_do_not_meet():
+    rows = [{"step": step, "kl_1": 5.0, "kl_2": 4.99, "kl_3": 0.1 * step} for step in range(11)]
+    fig = conditional.plot_kl_per_level({"run": rows, "again": rows}, floors=(2.0, 2.0, 4.0))
+    for ax in fig.axes:
+        *lines, floor_a, floor_b = ax.lines
+        assert [line.get_ydata()[-1] for line in lines] == [5.0, 4.99, 1.0]
+        assert [floor_a.get_ydata()[0], floor_b.get_ydata()[0]] == [2.0, 4.0]
+        heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
+        assert heights["$z_3$"] < heights["$z_2$"] < heights["$z_1$"]
+        assert heights["$z_1$"] - heights["$z_2$"] >= 0.07
+
+
+# ---- the chain ------------------------------------------------------------------------------------------------------
+
+
+def test_the_chain_s_figure_shows_every_bound():
+    fig = conditional.plot_linear_chain([0.0, 0.5, 0.9], [-3.0, -3.0, -3.0], 10.0)
+    assert fig.axes[1].lines[0].get_xdata().tolist() == [0.0, 0.5, 0.9]
+    low, high = fig.axes[1].get_ylim()
+    assert low < -3 < high

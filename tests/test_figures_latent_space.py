@@ -1,0 +1,109 @@
+"""What pages 10 and 12 draw: the arrays behind the figures, their colours, ranges and sizes."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from torch import nn
+
+from hebm_lib import LatentSpec
+from hebm_lib.metrics.information import fano_accuracy
+from hebm_lib.plotting import ALPHA, PHI
+from hebm_lib.reproduction.figures import latent_space
+
+# ---- what each level knows ------------------------------------------------------------------------------------------
+
+
+def test_bars_stand_at_the_means_and_error_bars_only_where_there_are_deviations():
+    rows = {"a": ([(0.2, 0.05), (0.9, 0.01)], ALPHA, ""), "b": ([(0.3, float("nan")), (0.8, float("nan"))], PHI, "//")}
+    fig = latent_space.draw_level_bars({"left": rows, "right": rows}, chance=0.1)
+    left, right = fig.axes
+    assert [ax.get_title() for ax in (left, right)] == ["left", "right"]
+    assert [bar.get_height() for bar in left.patches] == pytest.approx([20, 90, 30, 80])
+    assert [label.get_text() for label in left.get_xticklabels()] == ["$z_1$", "$z_2$"]
+    assert to_hex(left.patches[0].get_facecolor()).upper() == ALPHA and left.patches[2].get_hatch() == "//"
+    segments = [len(c.get_segments()) for c in left.collections]
+    assert sum(segments) == 2, "two deviations are known"
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in left.patches]
+    assert centres == pytest.approx([-0.2, 0.8, 0.2, 1.2])
+    assert any(line.get_ydata()[0] == pytest.approx(10) for line in left.lines)
+
+
+class BySide(nn.Module):
+    """Class 1 right of 0 in the first unit, class 0 left of it."""
+
+    def forward(self, z):
+        return torch.stack([-z[:, 0], z[:, 0]], 1)
+
+
+def test_regions_lie_where_the_classifier_says():
+    codes = torch.tensor([[-1.0, -3.0], [2.0, 1.0], [-0.5, 0.0]])
+    _, ax = plt.subplots()
+    latent_space.draw_code_regions(BySide(), codes, torch.tensor([0, 1, 0]), ax=ax, title="z", points=50)
+    picture = ax.images[0].get_array()
+    left, right, low, high = ax.images[0].get_extent()
+    assert (left, right, low, high) == pytest.approx((-1.3, 2.3, -3.3, 1.3))
+    x = np.linspace(left, right, 50)
+    assert (picture == (x > 0)[None]).all(), "columns are the first unit"
+    assert [len(line.get_xdata()) for line in ax.lines] == [2, 1]
+
+
+def test_information_is_drawn_with_its_limit():
+    rows = [(0.5, 0.8, 0.3), (1.0, float("nan"), 0.5)]
+    ax = latent_space.plot_information({"ours": (rows, ALPHA, "o")})
+    limit, *_, dots = ax.lines
+    assert limit.get_ydata()[0] == pytest.approx(10, abs=0.1) and limit.get_ydata()[-1] > 99.9
+    at = np.searchsorted(limit.get_xdata(), 1.0)
+    assert limit.get_ydata()[at] == pytest.approx(100 * fano_accuracy(float(limit.get_xdata()[at]), 10))
+    assert list(dots.get_xdata()) == [0.5, 1.0] and list(dots.get_ydata()) == pytest.approx([30, 50])
+
+
+# ---- prior samples and posterior codes ------------------------------------------------------------------------------
+
+LATENTS = LatentSpec((2, 2))
+
+
+def chains(n=7, steps=5):
+    rng = torch.Generator().manual_seed(0)
+    return torch.randn(steps + 1, n, 4, generator=rng), 5 * torch.randn(9, 4, generator=rng)
+
+
+def test_the_top_level_is_in_the_first_row_and_samples_lie_over_codes():
+    path, codes = chains()
+    fig = latent_space.draw_transition_over_codes(LATENTS, path, codes, (0, 3, 5))
+    axes = np.array(fig.axes).reshape(2, 3)
+    for row, level in enumerate((2, 1)):
+        for ax, step in zip(axes[row], (0, 3, 5), strict=True):
+            under, over = ax.lines
+            assert to_hex(under.get_color()).upper() == PHI and to_hex(over.get_color()).upper() == ALPHA
+            np.testing.assert_allclose(over.get_xydata(), path[step][:, LATENTS.columns(level)])
+            np.testing.assert_allclose(under.get_xydata(), codes[:, LATENTS.columns(level)])
+            seen = torch.cat([codes, path[[0, 3, 5]].flatten(0, 1)])[:, LATENTS.columns(level)]
+            for column, (low, high) in zip(seen.T, (ax.get_xlim(), ax.get_ylim()), strict=True):
+                assert low < column.min() and column.max() < high, "every dot is inside"
+            assert np.ptp(ax.get_xlim()) == pytest.approx(np.ptp(ax.get_ylim()))
+    assert [ax.get_title() for ax in axes[0]] == ["step 0", "step 3", "step 5"]
+    assert [row[0].get_ylabel() for row in axes] == ["$z_2$", "$z_1$"]
+
+
+def test_the_film_is_small_html_and_leaves_no_figure_open():
+    path, codes = chains()
+    before = plt.get_fignums()
+    html = latent_space.animate_transition(LATENTS, path, codes, range(6), alt='Blue over "green"')
+    assert html.count("data:image/png;base64") == 6 and len(html) < 400_000
+    assert plt.get_fignums() == before
+    images = re.findall("<img[^>]*>", html)
+    assert len(images) == 1 and 'alt="Blue over &quot;green&quot;"' in images[0], "what is shown is told in words, too"
+    assert len(re.findall('<input aria-label="frame" id="_anim_slider', html)) == 1
+
+
+def test_the_approach_is_drawn_over_its_floor():
+    fig = latent_space.draw_approach((0, 1, 10), {"a": [0.1, 0.01, -0.001]}, {"a": 0.003}, trained=1)
+    (ax,) = fig.axes
+    curve, start, trained = ax.lines
+    assert list(curve.get_ydata()) == pytest.approx([0.1, 0.01, 0.001]), "what is below the floor stays in sight"
+    assert start.get_ydata()[0] == 0.1 and trained.get_xdata()[0] == 1
+    assert ax.get_title() == "a" and ax.get_yscale() == "log"
