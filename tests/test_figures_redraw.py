@@ -7,6 +7,7 @@ from conftest import tiny_model
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, build_model
 from hebm_lib.metrics.hierarchy import style_variation
+from hebm_lib.metrics.redraw import given_the_others, level_ties, shape_and_shade, style_spread
 from hebm_lib.plotting import image_grid
 from hebm_lib.reproduction.figures import redraw
 
@@ -27,7 +28,7 @@ def rough(latents=LATENTS):
 def test_donors_given_the_others_are_the_levels_that_the_prior_draws():
     prior, z = rough(), torch.randn(7, 6, dtype=torch.float64)
     before, chain = z.clone(), {"steps": 9, "step_size": 0.4}
-    donors = redraw.given_the_others(prior, z, **chain, generator=torch.Generator().manual_seed(2))
+    donors = given_the_others(prior, z, **chain, generator=torch.Generator().manual_seed(2))
     one_by_one = torch.Generator().manual_seed(2)
     for level in (1, 2, 3):
         drawn = prior.sample_level(z, level, **chain, generator=one_by_one)
@@ -41,9 +42,9 @@ def test_a_sum_of_energies_per_level_ties_nothing():
             return sum((3 * part).sin().sum(-1) for part in self.latents.split(z))
 
     z, donors = torch.randn(2, 50, 6, dtype=torch.float64)
-    ties = redraw.level_ties(PerLevel(LATENTS), z, donors)
+    ties = level_ties(PerLevel(LATENTS), z, donors)
     assert ties.shape == (3, 50) and ties.abs().max() < 1e-12
-    assert torch.equal(redraw.level_ties(GaussianPrior(LATENTS), z, donors), torch.zeros(3, 50, dtype=torch.float64))
+    assert torch.equal(level_ties(GaussianPrior(LATENTS), z, donors), torch.zeros(3, 50, dtype=torch.float64))
 
 
 def test_the_tie_of_a_product_in_closed_form():
@@ -55,7 +56,7 @@ def test_the_tie_of_a_product_in_closed_form():
 
     precision = torch.tensor([[1.0, -0.6], [-0.6, 1.0]], dtype=torch.float64)
     p = torch.distributions.MultivariateNormal(torch.zeros(2, dtype=torch.float64), precision_matrix=precision)
-    ties = redraw.level_ties(Product(LatentSpec((1, 1))), p.sample((40_000,)), p.sample((40_000,)))
+    ties = level_ties(Product(LatentSpec((1, 1))), p.sample((40_000,)), p.sample((40_000,)))
     assert ties.mean(1).tolist() == pytest.approx([0.5625, 0.5625], abs=0.03)
     product = p.covariance_matrix.diag().diag()
     q = torch.distributions.MultivariateNormal(torch.zeros(2, dtype=torch.float64), product)
@@ -66,7 +67,7 @@ def test_the_tie_of_a_product_in_closed_form():
 def test_style_spread_with_the_same_donors_for_all_is_style_variation():
     model = build_model(tiny_model()).eval()
     z, donors = torch.randn(4, 5), torch.randn(6, 5)
-    spread = redraw.style_spread(model, z, donors.expand(4, -1, -1))
+    spread = style_spread(model, z, donors.expand(4, -1, -1))
     expected = style_variation(model, z, donors)
     assert spread.keys() == expected.keys()
     for name, values in expected.items():
@@ -78,11 +79,11 @@ def test_shape_and_shade_by_hand():
     image[..., :2] = 0.0  # the left half, half bright
     moved, brighter, empty = image.roll(1, 3), image.clone(), torch.full_like(image, -1.0)
     brighter[..., :2] = 0.5
-    assert redraw.shape_and_shade(image, image) == (1.0, 0.0)
-    assert redraw.shape_and_shade(image, moved) == pytest.approx((1 / 3, 0.0))
-    assert redraw.shape_and_shade(image, brighter) == pytest.approx((1.0, 0.25))
-    assert redraw.shape_and_shade(empty, empty) == (1.0, 0.0)
-    both = redraw.shape_and_shade(torch.cat([image, image]), torch.cat([moved, brighter]))
+    assert shape_and_shade(image, image) == (1.0, 0.0)
+    assert shape_and_shade(image, moved) == pytest.approx((1 / 3, 0.0))
+    assert shape_and_shade(image, brighter) == pytest.approx((1.0, 0.25))
+    assert shape_and_shade(empty, empty) == (1.0, 0.0)
+    both = shape_and_shade(torch.cat([image, image]), torch.cat([moved, brighter]))
     assert both == pytest.approx((2 / 3, 0.125))
 
 

@@ -1,4 +1,4 @@
-"""Every number that is reported of one model."""
+"""Every number that is reported of one model, from one call."""
 
 import copy
 import json

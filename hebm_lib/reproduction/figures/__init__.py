@@ -4,7 +4,6 @@ Every function returns a matplotlib figure, or draws into the axes that it is gi
 into explorers.
 """
 
-from hebm_lib.metrics.ladder import jacobians, near_ink, reach, roughness, view
 from hebm_lib.reproduction.figures.bound import draw_bound, draw_posterior, draw_posteriors, plot_exact_training
 from hebm_lib.reproduction.figures.ladder import draw_ladder, draw_signed, draw_units
 from hebm_lib.reproduction.figures.runs import (
@@ -42,13 +41,8 @@ __all__ = [
     "draw_walks",
     "explore_latent",
     "explore_level",
-    "jacobians",
-    "near_ink",
     "plane_box",
     "plot_diagnostics",
     "plot_exact_training",
-    "reach",
     "read_plane",
-    "roughness",
-    "view",
 ]
