@@ -4,7 +4,8 @@ import pytest
 import torch
 from conftest import launch_two_processes, tiny_experiment
 
-from hebm_lib import Trainer, build_model, load_dataset, training
+from hebm_lib import Trainer, build_model, load_dataset
+from hebm_lib.training import trainer as trainer_room
 
 BATCH = 50
 
@@ -85,10 +86,10 @@ def test_memory_is_kept_where_the_c_library_can_and_nothing_happens_elsewhere(mo
         def mallopt(self, setting, value):
             asked.append((setting, value))
 
-    monkeypatch.setattr(training.ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setattr(trainer_room.ctypes, "CDLL", lambda name: Library())
     config = tiny_experiment()
     Trainer(build_model(config.model), config, progress=False)
     assert [setting for setting, _ in asked] == [-1, -3] and all(value >= 1 << 25 for _, value in asked)
     for library in (object, lambda: (_ for _ in ()).throw(OSError)):  # another C library; none that can be opened
-        monkeypatch.setattr(training.ctypes, "CDLL", lambda name, library=library: library())
+        monkeypatch.setattr(trainer_room.ctypes, "CDLL", lambda name, library=library: library())
         Trainer(build_model(config.model), config, progress=False)

@@ -18,12 +18,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hebm_lib import checkpoint
-from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
+from hebm_lib.algorithm import algorithm_1, parameter_groups
 from hebm_lib.config import ExperimentConfig, to_dict
 from hebm_lib.data import ImageDataset
 from hebm_lib.provenance import provenance
 
-__all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1", "make_fabric", "parameter_groups"]
+__all__ = ["DivergenceError", "Trainer", "make_fabric"]
 
 
 class DivergenceError(RuntimeError):

@@ -1,0 +1,9 @@
+"""The loop that runs Algorithm 1 on one processor or many: batches, optimisers, logs, checkpoints.
+
+The algorithm itself is `hebm_lib.algorithm.algorithm_1`.
+"""
+
+from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
+from hebm_lib.training.trainer import DivergenceError, Trainer, make_fabric
+
+__all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1", "make_fabric", "parameter_groups"]
