@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper, as a generator of gradient steps.
+"""Algorithm 1 of the paper, as a generator of gradient steps; and its two halves, which can also be taken alone.
 
 `hebm_lib.training.Trainer` takes the steps; another model brings another algorithm in the same form.
 """
@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Independent
 
-from hebm_lib.config import TrainingConfig
+from hebm_lib.config import LangevinConfig, TrainingConfig
 from hebm_lib.model import JointEBM
 
-__all__ = ["Update", "algorithm_1", "parameter_groups"]
+__all__ = ["Update", "algorithm_1", "learn_energy", "learn_ladder", "learn_ratio", "parameter_groups"]
 
 
 @dataclass
@@ -35,38 +36,94 @@ def algorithm_1(
     """
     # Inference sampling (Eq. 8): z⁺ ~ q_φ(z|x), reparametrised.
     posterior = model.encode(x)
-    noise = torch.randn(posterior.mean.shape, device=x.device, generator=generator)
-    z_plus = posterior.mean + posterior.stddev * noise
+    z_plus = model.draw(x, posterior=posterior, generator=generator)
+    # Prior sampling (Eq. 13, 14) and Eq. 10.
+    alpha = learn_energy(
+        model.prior, z_plus.detach(), config.langevin, updates=config.energy.updates, generator=generator
+    )
+    # Eq. 11 and 12.
+    beta_phi = learn_ladder(model, x, config, epoch, z=z_plus, posterior=posterior)
+    for half in (alpha, beta_phi) if config.order == "alpha-first" else (beta_phi, alpha):
+        yield from half
 
-    def learn_energy() -> Iterator[Update]:
-        # Prior sampling (Eq. 13, 14): z⁻ after K Langevin steps from noise, or from where persistent chains stand.
-        # Nothing to learn for a Gaussian prior.
-        if not any(p.requires_grad for p in model.prior.parameters()):
-            return
-        z_minus = model.prior.negatives(len(x), config.langevin.steps, config.langevin.step_size, generator=generator)
-        # Eq. 10: raise f on posterior draws, lower it on the prior's own.
-        f_plus, f_minus = model.prior(z_plus.detach()).mean(), model.prior(z_minus).mean()
+
+def learn_energy(
+    prior: nn.Module,
+    z_plus: Tensor,
+    langevin: LangevinConfig,
+    *,
+    updates: int = 1,
+    generator: torch.Generator | None = None,
+) -> Iterator[Update]:
+    """The half of Algorithm 1 that learns α (Eq. 10): raise f on posterior draws, lower it on the prior's own.
+
+    Args:
+        prior: a `JointEBMPrior`; for a Gaussian there is nothing to learn, and nothing is yielded.
+        z_plus: codes, draws from the posterior, ``(n, d)``, without gradient.
+        langevin: K and s of the prior's chains.
+        updates: gradient steps for one visit of the chains.
+        generator: source of the chains' noise.
+    """
+    if not any(p.requires_grad for p in prior.parameters()):
+        return
+    # z⁻ after K Langevin steps from noise, or from where persistent chains stand.
+    z_minus = prior.negatives(len(z_plus), langevin.steps, langevin.step_size, generator=generator)
+    for i in range(updates):
+        f_plus, f_minus = prior(z_plus).mean(), prior(z_minus).mean()
         terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}
-        yield Update("alpha", f_minus - f_plus, terms)
+        yield Update("alpha", f_minus - f_plus, terms if i == 0 else {})  # one line of a log per visit
 
-    def learn_generator_and_inference() -> Iterator[Update]:
-        # Eq. 11 and 12: the bound's terms, with log p_β(x|z) = -SSE / (2σ²) up to a constant.
-        bound = model.elbo(x, z=z_plus, posterior=posterior)
-        kl = bound.kl.sum(1)
-        if config.kl_weights:
-            # As plain numbers: a tensor made of them would be copied to the device, and the host would wait for that.
-            kl = sum(weight * level for weight, level in zip(config.kl_weights, bound.kl.unbind(1), strict=True))
-        # Warm-up weighs KL and energy alike: f alone would pull the codes outwards with nothing to hold them.
-        warm = min(1.0, epoch / config.kl_warmup_epochs) if config.kl_warmup_epochs else 1.0
-        loss = (bound.sse / (2 * model.sigma**2) + warm * (kl - bound.energy)).mean()
-        yield Update("beta_phi", loss, {"sse": bound.sse.mean(), "kl": bound.kl.mean(0), "loss": loss})
 
-    if config.order == "alpha-first":
-        yield from learn_energy()
-        yield from learn_generator_and_inference()
-    else:
-        yield from learn_generator_and_inference()
-        yield from learn_energy()
+def learn_ratio(prior: nn.Module, z_plus: Tensor, *, generator: torch.Generator | None = None) -> Iterator[Update]:
+    """Another way to learn α, without chains: tell codes from draws of N(0, I) by logistic regression.
+
+    The best classifier's logit is the log of the ratio of the two densities, ``log q(z) - log N(z; 0, I)``, which is what
+    f_α is for the best prior of Eq. 3, with Z = 1 (Sugiyama, Suzuki and Kanamori 2012, chapter 4). Far from N(0, I) the
+    logit is learned from few draws: a start for `learn_energy`, not its equal.
+
+    Args:
+        prior: a `JointEBMPrior`.
+        z_plus: codes ``(n, d)``; as many draws of N(0, I) stand against them.
+        generator: source of those draws.
+    """
+    noise = torch.randn(z_plus.shape, dtype=z_plus.dtype, device=z_plus.device, generator=generator)
+    f_plus, f_noise = prior(z_plus), prior(noise)
+    loss = (nn.functional.softplus(-f_plus) + nn.functional.softplus(f_noise)).mean()
+    yield Update("alpha", loss, {"f_posterior": f_plus.mean(), "logistic_loss": loss})
+
+
+def learn_ladder(
+    model: JointEBM,
+    x: Tensor,
+    config: TrainingConfig,
+    epoch: float,
+    *,
+    z: Tensor,
+    posterior: Independent,
+    energy: bool = True,
+) -> Iterator[Update]:
+    """The half of Algorithm 1 that learns β and φ (Eq. 11 and 12): raise the bound, α held.
+
+    Args:
+        model: generator, inference network and prior.
+        x: images ``(n, C, H, W)``.
+        config: weights of the bound's terms.
+        epoch: epochs done, with their fraction, for the warm-up.
+        z: the reparametrised draw from ``posterior``, ``(n, d)``.
+        posterior: q_φ(z|x).
+        energy: take f_α into the bound; False learns the ladder of a Gaussian prior, f = 0.
+    """
+    # The bound's terms, with log p_β(x|z) = -SSE / (2σ²) up to a constant.
+    bound = model.elbo(x, z=z, posterior=posterior)
+    kl = bound.kl.sum(1)
+    if config.kl_weights:
+        # As plain numbers: a tensor made of them would be copied to the device, and the host would wait for that.
+        kl = sum(weight * level for weight, level in zip(config.kl_weights, bound.kl.unbind(1), strict=True))
+    # Warm-up weighs KL and energy alike: f alone would pull the codes outwards with nothing to hold them.
+    warm = min(1.0, epoch / config.kl_warmup_epochs) if config.kl_warmup_epochs else 1.0
+    prior_terms = kl - bound.energy if energy else kl
+    loss = (bound.sse / (2 * model.sigma**2) + warm * prior_terms).mean()
+    yield Update("beta_phi", loss, {"sse": bound.sse.mean(), "kl": bound.kl.mean(0), "loss": loss})
 
 
 def parameter_groups(model: JointEBM) -> dict[str, list[nn.Parameter]]:

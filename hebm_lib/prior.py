@@ -77,6 +77,8 @@ class JointEBMPrior(nn.Module):
         lipschitz: with spectral norm, f is Lipschitz with this constant; the authors' code has 1.
         separate: take one perceptron per level and their sum for f (`SeparateEnergies`), which is not Eq. 3.
         chains: number of persistent chains; 0 for none. They start from N(0, I).
+        restart: share of them that starts from N(0, I) again at each visit.
+        zero: start from f = 0, the last layer's weights and bias zero; not with spectral norm.
     """
 
     def __init__(
@@ -89,12 +91,22 @@ class JointEBMPrior(nn.Module):
         *,
         separate: bool = False,
         chains: int = 0,
+        restart: float = 0.0,
+        zero: bool = False,
     ):
         super().__init__()
-        self.latents = latents
+        if zero and spectral_norm:
+            raise ValueError(
+                "a layer of zeros has no largest singular value to divide by: zero needs spectral_norm=False"
+            )
+        self.latents, self.restart = latents, float(restart)
         settings = (tuple(hidden), spectral_norm, slope, lipschitz)
         self.energy = SeparateEnergies(latents, *settings) if separate else EnergyMLP(latents.total, *settings)
         self.register_buffer("chains", torch.randn(chains, latents.total) if chains else None)
+        if zero:
+            for f in self.energy.levels if separate else [self.energy]:
+                nn.init.zeros_(f.layers[-1].weight)
+                nn.init.zeros_(f.layers[-1].bias)
 
     def forward(self, z: Tensor) -> Tensor:
         """``f_α(z)``, the NEGATIVE energy: ``(n, d) -> (n,)``."""
@@ -138,12 +150,19 @@ class JointEBMPrior(nn.Module):
     def negatives(self, n: int, steps: int, step_size: float, *, generator=None) -> Tensor:
         """The z⁻ of a training step: ``sample``, or where there are persistent chains their states K steps on.
 
+        Each persistent chain starts from N(0, I) again with probability ``restart``, drawn before the K steps.
+
         Returns:
             ``(n, d)``, or ``(chains, d)``.
         """
         if self.chains is None:
             return self.sample(n, steps, step_size, generator=generator)
-        z = self.sample(len(self.chains), steps, step_size, z0=self.chains, generator=generator)
+        z = self.chains
+        if self.restart:
+            noise = {"dtype": z.dtype, "device": z.device, "generator": generator}
+            anew = torch.rand(len(z), 1, **noise) < self.restart
+            z = torch.where(anew, torch.randn(z.shape, **noise), z)
+        z = self.sample(len(z), steps, step_size, z0=z, generator=generator)
         self.chains.copy_(z)
         return z
 

@@ -18,6 +18,7 @@ FLOORS = {
     "prior": 4,
     "model": 5,
     "algorithm": 6,
+    "phases": 6,
     "checkpoint": 6,
     "exact": 6,
     "experiments": 6,

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.nn.utils import parametrize
 
-from hebm_lib.algorithm import Update
+from hebm_lib.algorithm import Update, learn_energy
 from hebm_lib.config import LangevinConfig, ModelConfig, TrainingConfig
 from hebm_lib.langevin import langevin_dynamics
 from hebm_lib.latents import LatentSpec
@@ -93,25 +93,13 @@ class LatentEBM(JointEBM):
         z0 = torch.randn(len(x), self.latents.total, device=x.device, generator=generator)
         z_plus = self.posterior_chain(x, z0, self.inference.chain.steps, generator=generator)
 
-        def learn_energy() -> Iterator[Update]:
-            if not any(p.requires_grad for p in self.prior.parameters()):
-                return
-            z_minus = self.prior.negatives(
-                len(x), config.langevin.steps, config.langevin.step_size, generator=generator
-            )
-            f_plus, f_minus = self.prior(z_plus).mean(), self.prior(z_minus).mean()
-            terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}
-            yield Update("alpha", f_minus - f_plus, terms)
-
         def learn_generator() -> Iterator[Update]:
             sse = self.sse(x, z_plus).mean()
             yield Update("beta", sse / (2 * self.sigma**2), {"sse": sse, "loss": sse / (2 * self.sigma**2)})
 
-        first, second = learn_energy, learn_generator
-        if config.order == "alpha-last":
-            first, second = second, first
-        yield from first()
-        yield from second()
+        alpha = learn_energy(self.prior, z_plus, config.langevin, updates=config.energy.updates, generator=generator)
+        for half in (alpha, learn_generator()) if config.order == "alpha-first" else (learn_generator(), alpha):
+            yield from half
 
 
 @register("lebm")

@@ -7,11 +7,12 @@ A config is checked when it is made, so a wrong value is an error before anythin
 from hebm_lib.config.checks import from_dict, to_dict
 from hebm_lib.config.experiment import BaselineConfig, DataConfig, ExperimentConfig, ModelConfig
 from hebm_lib.config.networks import GeneratorConfig, InferenceConfig, PriorConfig
-from hebm_lib.config.training import LangevinConfig, OptimiserConfig, TrainingConfig
+from hebm_lib.config.training import EnergyConfig, LangevinConfig, OptimiserConfig, TrainingConfig
 
 __all__ = [
     "BaselineConfig",
     "DataConfig",
+    "EnergyConfig",
     "ExperimentConfig",
     "GeneratorConfig",
     "InferenceConfig",

@@ -154,13 +154,24 @@ class PriorConfig:
     """Negative slope of the leaky ReLUs."""
     levels: Literal["joint", "separate"] = "joint"
     """``joint`` is Eq. 3, one f on all levels together; ``separate`` is a sum of one f per level, each with these widths."""
+    start: Literal["random", "zero"] = "random"
+    """``zero``: the last layer starts from zero, so that f = 0 and the prior is N(0, I) until f is learned."""
     chains: int = 0
-    """So many chains of the prior go on from one training step to the next (persistent chains); with 0 every step's
-    chains start from fresh noise, as in Algorithm 1."""
+    """So many chains of the prior go on from one training step to the next (persistent chains, Tieleman 2008); with 0
+    every step's chains start from fresh noise, as in Algorithm 1."""
+    restart: float = 0.0
+    """Share of the persistent chains that starts anew from N(0, I) at each visit: the law of short chains stays good as
+    well, and no chain is lost for good where f has left it (Du and Mordatch 2019)."""
 
     def __post_init__(self):
         require_choices(self)
         require(self.chains >= 0, f"prior.chains must not be negative, got {self.chains}")
         require(self.hidden or not self.chains, "prior.chains: without an energy there are no chains to go on with")
+        require(
+            self.start == "random" or not (self.spectral_norm and self.hidden),
+            "prior.start: a layer of zeros has no direction that spectral norm could keep; set prior.spectral_norm to false",
+        )
+        require(0 <= self.restart <= 1, f"prior.restart is a share between 0 and 1, got {self.restart}")
+        require(self.chains or not self.restart, "prior.restart: chains that start from noise anyway need no restart")
         require(all(w > 0 for w in self.hidden), f"prior.hidden: widths must be positive, got {self.hidden}")
         require(self.lipschitz > 0, f"prior.lipschitz must be positive, got {self.lipschitz}")

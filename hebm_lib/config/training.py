@@ -1,11 +1,11 @@
-"""Settings of Algorithm 1 and of its optimisers."""
+"""Settings of Algorithm 1, of its optimisers, and of what learns the energy better than Algorithm 1 as printed."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from hebm_lib.config.checks import require, require_choices
 
-__all__ = ["LangevinConfig", "OptimiserConfig", "TrainingConfig"]
+__all__ = ["EnergyConfig", "LangevinConfig", "OptimiserConfig", "TrainingConfig"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,54 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True)
+class EnergyConfig:
+    """How α is learned beyond Algorithm 1 as printed, which the defaults are. `PriorConfig` has the persistent chains.
+
+    A run has up to four phases, each with its own Adam state where α takes part:
+
+    1. ``ladder``: the first `ladder_epochs` of ``epochs`` with f = 0, β and φ alone. From scratch, f and the encoder run
+       away together: the encoder follows f faster than the chains do.
+    2. ``fit``: `fit_steps` updates of α alone, on the codes of the ladder as it now stands, which is held.
+    3. ``joint``: the other epochs, Algorithm 1 on all three.
+    4. ``end``: `end_steps` updates of α alone, on the codes of the ladder as it now stands: f catches up with it.
+    """
+
+    ladder_epochs: int = 0
+    """Epochs with f = 0 at the start."""
+    fit_steps: int = 0
+    """Updates of α alone after them."""
+    end_steps: int = 0
+    """Updates of α alone after the last epoch."""
+    lr_alone: float = 1e-3
+    """The first learning rate of both; it falls to zero along a cosine."""
+    batch_alone: int = 200
+    """Codes per update of both."""
+    density_ratio: bool = False
+    """Begin the ``fit`` phase from logistic regression of codes against N(0, I), a third of its updates: see
+    `hebm_lib.algorithm.learn_ratio`."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """α's rate while all three learn: as `OptimiserConfig` says, or from there to zero along a cosine."""
+    updates: int = 1
+    """Updates of α per visit of the chains."""
+    average: float = 0.0
+    """Decay of an exponential average of α's weights, which takes their place at the end of each phase that learned
+    them (Polyak and Juditsky 1992); 0 keeps the last weights. It averages over the last 1 / (1 - decay) updates."""
+
+    def __post_init__(self):
+        require_choices(self)
+        for name in ("ladder_epochs", "fit_steps", "end_steps"):
+            require(getattr(self, name) >= 0, f"energy.{name} must not be negative, got {getattr(self, name)}")
+        require(self.lr_alone >= 0, f"energy.lr_alone must not be negative, got {self.lr_alone}")
+        require(self.batch_alone > 0, f"energy.batch_alone must be positive, got {self.batch_alone}")
+        require(self.updates > 0, f"energy.updates must be at least 1, got {self.updates}")
+        require(0 <= self.average < 1, f"energy.average must be at least 0 and below 1, got {self.average}")
+        require(
+            not self.density_ratio or self.fit_steps > 2,
+            "energy.density_ratio is how the updates of fit_steps begin: set energy.fit_steps to some thousand",
+        )
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Algorithm 1: how long, in what order, what is written down."""
 
@@ -54,6 +102,7 @@ class TrainingConfig:
     """Weight of the KL term per level, z_1 first; empty means 1 everywhere. Anything else is no longer the ELBO."""
     langevin: LangevinConfig = field(default_factory=LangevinConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     log_every: int = 50
     """Steps between two lines of metrics.jsonl; the only moments at which the host waits for the device."""
@@ -71,3 +120,7 @@ class TrainingConfig:
         require(self.checkpoint_every >= 0, "training.checkpoint_every must not be negative")
         require(self.keep_checkpoints > 0, "training.keep_checkpoints must be at least 1")
         require(self.kl_warmup_epochs >= 0, "training.kl_warmup_epochs must not be negative")
+        require(
+            self.energy.ladder_epochs <= self.epochs,
+            f"energy.ladder_epochs are the first of training.epochs: {self.energy.ladder_epochs} of {self.epochs}",
+        )

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from hebm_lib.algorithm import learn_energy
+from hebm_lib.config import LangevinConfig
+
 __all__ = ["CoupledMixture", "LinearChain", "fit_by_chains", "fit_by_quadrature"]
 
 
@@ -127,7 +130,7 @@ def fit_by_chains(
     batch: int = 200,
     generator: torch.Generator | None = None,
 ) -> list[float]:
-    """The α-half of Algorithm 1 alone, on codes that stand still: raise f on them, lower it on the prior's chains (Eq. 10).
+    """The α-half of Algorithm 1 alone, `learn_energy`, on codes that stand still.
 
     Adam, with a rate that falls to zero along a cosine.
 
@@ -146,16 +149,15 @@ def fit_by_chains(
     """
     optimiser = torch.optim.Adam(prior.parameters(), lr=lr, betas=(0.5, 0.999))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
-    history = []
+    langevin, history = LangevinConfig(steps, step_size), []
     for _ in range(updates):
         positive = codes[torch.randint(len(codes), (batch,), generator=generator)]
-        negative = prior.negatives(batch, steps, step_size, generator=generator)
-        gap = prior(positive).mean() - prior(negative).mean()
-        optimiser.zero_grad()
-        (-gap).backward()
-        optimiser.step()
+        for update in learn_energy(prior, positive, langevin, generator=generator):
+            optimiser.zero_grad()
+            update.loss.backward()
+            optimiser.step()
+            history.append(-update.loss.item())
         schedule.step()
-        history.append(gap.item())
     return history
 
 

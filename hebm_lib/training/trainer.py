@@ -1,6 +1,6 @@
 """The loop that runs Algorithm 1 on one processor or many: batches, optimisers, logs, checkpoints.
 
-The algorithm itself is `hebm_lib.algorithm.algorithm_1`.
+The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn when is `hebm_lib.phases`.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,6 +21,16 @@ from hebm_lib import checkpoint
 from hebm_lib.algorithm import algorithm_1, parameter_groups
 from hebm_lib.config import ExperimentConfig, to_dict
 from hebm_lib.data import ImageDataset
+from hebm_lib.phases import (
+    Average,
+    FixedCodes,
+    Phase,
+    alpha_alone,
+    alpha_rate,
+    epochs_before,
+    ladder_alone,
+    phases_of,
+)
 from hebm_lib.provenance import provenance
 
 __all__ = ["DivergenceError", "Trainer", "make_fabric"]
@@ -59,6 +69,12 @@ class Trainer:
         self.progress = progress and self.fabric.is_global_zero
         own = hasattr(model, "algorithm")
         self.algorithm = model.algorithm if own else lambda *a: algorithm_1(model, *a)
+        e = self.training.energy
+        if own and (e.ladder_epochs or e.fit_steps or e.end_steps):
+            raise ValueError(
+                f"{type(model).__name__} has an algorithm of its own: training.energy's ladder_epochs, fit_steps and "
+                "end_steps are phases of Algorithm 1 and must be 0 for it"
+            )
         self.groups = model.parameter_groups() if own else parameter_groups(model)
         self.optimisers = {name: self._optimiser(name, params) for name, params in self.groups.items()}
         # Noise differs between processes and is part of every checkpoint; the order of images is a function of the
@@ -66,6 +82,8 @@ class Trainer:
         self.generator = torch.Generator(device=self.fabric.device)
         self.generator.manual_seed(self.training.seed * 1_000 + self.fabric.global_rank)
         self.step, self.epoch, self.seconds, self.history = 0, 0, 0.0, []
+        self.average = self._new_average()
+        self.begun: list[tuple[str, int]] = []  # name and first step of every phase so far
         self.window: dict[str, Tensor] = {}
         self.window_steps = 0
 
@@ -73,6 +91,10 @@ class Trainer:
         o = self.training.optimiser
         rate, decay = (o.lr_alpha, 0.0) if group == "alpha" else (o.lr_beta_phi, o.weight_decay)
         return torch.optim.Adam(parameters, lr=rate, betas=o.betas, weight_decay=decay, fused=True)
+
+    def _new_average(self) -> Average | None:
+        decay = self.training.energy.average
+        return Average(self.groups["alpha"], decay) if decay and "alpha" in self.groups else None
 
     def fit(self, train: ImageDataset, *, on_epoch: Callable[["Trainer"], None] | None = None) -> "Trainer":
         """Train until ``config.training.epochs`` are done, from wherever this trainer stands.
@@ -90,38 +112,107 @@ class Trainer:
         per_epoch = len(train) // (c.batch_size * world)
         if per_epoch == 0:
             raise ValueError(f"{len(train)} images are fewer than one batch of {c.batch_size} on {world} process(es)")
+        phases = phases_of(c, per_epoch)
+        self._check_phases(phases)
         self._open_run()
         train = train.to(self.fabric.device)
-        total = c.epochs * per_epoch
+        total = phases[-1].end if phases else 0
         bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.config.name, unit="step")
-        clock = time.perf_counter()
+        self.clock = time.perf_counter()
         with bar:
-            while self.step < total:
-                epoch, first = divmod(self.step, per_epoch)
-                self._set_rates(epoch)
-                batches = self._order(len(train), epoch, per_epoch)
-                self.model.train()
-                for i in range(first, per_epoch):
-                    self._one_step(train.batch(batches[i]), epoch + i / per_epoch)
-                    bar.update()
-                    if self.step % c.log_every == 0 or self.step == total:
-                        self._log(time.perf_counter() - clock, bar)
-                        clock = time.perf_counter()
-                    if c.checkpoint_every and self.step % c.checkpoint_every == 0 and i + 1 < per_epoch:
-                        self._save()
-                self.epoch, pause = epoch + 1, time.perf_counter()
+            for phase in phases:
+                if self.step < phase.end:
+                    self._enter(phase)
+                    (self._learn_alone if phase.alone else self._learn_from_images)(
+                        phase, train, per_epoch, bar, on_epoch
+                    )
+        return self
+
+    def _learn_from_images(self, phase: Phase, train: ImageDataset, per_epoch: int, bar, on_epoch) -> None:
+        """The epochs of a phase, from wherever this trainer stands in it."""
+        before = epochs_before(phase, self.training)
+        while self.step < phase.end:
+            epoch, first = divmod(self.step - phase.start, per_epoch)
+            epoch += before
+            batches = self._order(len(train), epoch, per_epoch)
+            self.model.train()
+            for i in range(first, per_epoch):
+                self._set_rates(phase, epoch)
+                self._one_step(train.batch(batches[i]), epoch + i / per_epoch)
+                self._after_step(bar, last=self.step == phase.end, save=i + 1 < per_epoch)
+            self.epoch = epoch + 1
+            if self.step == phase.end:
+                self._leave()
+            with self._pause():
                 self.model.eval()
                 if on_epoch is not None:
                     on_epoch(self)
                 self._save()
-                clock += time.perf_counter() - pause  # measuring and saving are not training
-        return self
+
+    def _learn_alone(self, phase: Phase, train: ImageDataset, per_epoch: int, bar, on_epoch) -> None:
+        """The updates of α alone, on codes of the ladder that are inferred once: it stands still, and so do they."""
+        codes = FixedCodes.of(self.model, train)
+        self.model.train()
+        while self.step < phase.end:
+            self._set_rates(phase, self.epoch)
+            self._take(alpha_alone(self.model.prior, codes, phase, self.step, self.training, self.generator))
+            self._after_step(bar, last=self.step == phase.end, save=self.step < phase.end)
+        self._leave()
+        with self._pause():
+            self.model.eval()
+            self._save()
+
+    def _enter(self, phase: Phase) -> None:
+        """At a phase's first step α starts with a fresh optimiser and a fresh average; later nothing is to be done."""
+        if self.step == phase.start and self.step > 0 and "alpha" in self.groups:
+            self.optimisers["alpha"] = self._optimiser("alpha", self.groups["alpha"])
+            self.average = self._new_average()
+        if (phase.name, phase.start) not in self.begun:
+            self.begun.append((phase.name, phase.start))
+
+    def _leave(self) -> None:
+        """A phase is over: the average, where there is one, takes the place of α's last weights."""
+        if self.average is not None:
+            self.average.take_over()
+
+    def _check_phases(self, phases: list[Phase]) -> None:
+        """A run that goes on must have had the phases that its config now asks for."""
+        asked = [(phase.name, phase.start) for phase in phases if phase.start < self.step]
+        if self.begun and asked != self.begun:
+            raise ValueError(
+                f"this run stands at step {self.step} after the phases {self.begun}, but its settings ask for {asked}: "
+                "epochs can be added only where no phase follows them, and phases that are done cannot change"
+            )
+
+    @contextlib.contextmanager
+    def _pause(self):
+        """Measuring and saving are not training: the clock stands still."""
+        start = time.perf_counter()
+        yield
+        self.clock += time.perf_counter() - start
+
+    def _after_step(self, bar, *, last: bool, save: bool) -> None:
+        """Progress, and where it is time a log line and, with ``save``, a checkpoint."""
+        c = self.training
+        bar.update()
+        if self.step % c.log_every == 0 or last:
+            self._log(time.perf_counter() - self.clock, bar)
+            self.clock = time.perf_counter()
+        if save and c.checkpoint_every and self.step % c.checkpoint_every == 0:
+            self._save()
 
     def _one_step(self, x: Tensor, epoch: float) -> None:
-        """All updates of the algorithm on one batch. Nothing here waits for the device."""
+        """All updates of the present phase's algorithm on one batch."""
+        if self.begun and self.begun[-1][0] == "ladder":
+            self._take(ladder_alone(self.model, x, self.training, epoch, self.generator))
+        else:
+            self._take(self.algorithm(x, self.training, epoch, self.generator))
+
+    def _take(self, updates: Iterator[Update]) -> None:
+        """One step of the run: the gradient steps that are asked for. Nothing here waits for the device."""
         log_norms = (self.step + 1) % self.training.log_every == 0
         with self.fabric.autocast():
-            for update in self.algorithm(x, self.training, epoch, self.generator):
+            for update in updates:
                 parameters = self.groups[update.group]
                 optimiser = self.optimisers[update.group]
                 optimiser.zero_grad()
@@ -132,6 +223,8 @@ class Trainer:
                     gradients = [p.grad for p in parameters if p.grad is not None]
                     self.window[f"grad_norm_{update.group}"] = torch.nn.utils.get_total_norm(gradients)
                 optimiser.step()
+                if update.group == "alpha" and self.average is not None:
+                    self.average.update()
                 for name, term in update.terms.items():
                     term = term.detach().float()
                     self.window[name] = self.window[name] + term if name in self.window else term
@@ -154,11 +247,13 @@ class Trainer:
         order = order.view(per_epoch, self.fabric.world_size, self.training.batch_size)[:, self.fabric.global_rank]
         return order.to(self.fabric.device)
 
-    def _set_rates(self, epoch: int) -> None:
+    def _set_rates(self, phase: Phase, epoch: int) -> None:
         o = self.training.optimiser
         for name, optimiser in self.optimisers.items():
+            alpha = name == "alpha"
+            rate = alpha_rate(phase, self.step, self.training, epoch) if alpha else o.lr_beta_phi * o.lr_decay**epoch
             for group in optimiser.param_groups:
-                group["lr"] = (o.lr_alpha if name == "alpha" else o.lr_beta_phi) * o.lr_decay**epoch
+                group["lr"] = rate
 
     # ---- logs -------------------------------------------------------------------------------------------------------
 
@@ -238,6 +333,8 @@ class Trainer:
                 "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
                 "generators": [self.generator.get_state()] if generators is None else list(generators.cpu()),
                 "torch_rng": torch.get_rng_state(),
+                "average": None if self.average is None else self.average.values,
+                "begun": self.begun,
                 "window": self.window,
                 "window_steps": self.window_steps,
                 "history": self.history,
@@ -265,6 +362,9 @@ class Trainer:
         checkpoint.load_weights(self.model, checkpoint.read_weights(latest / "model.safetensors"), latest)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+        if self.average is not None and state.get("average") is not None:
+            self.average.load(state["average"])
+        self.begun = [tuple(phase) for phase in state.get("begun", [])]
         self.generator.set_state(state["generators"][self.fabric.global_rank])
         torch.set_rng_state(state["torch_rng"])
         self.step, self.epoch, self.seconds = state["step"], state["epoch"], state["seconds"]
