@@ -18,7 +18,6 @@ FLOORS = {
     "prior": 4,
     "model": 5,
     "algorithm": 6,
-    "phases": 6,
     "checkpoint": 6,
     "exact": 6,
     "experiments": 6,

@@ -1,6 +1,6 @@
 """The loop that runs Algorithm 1 on one processor or many: batches, optimisers, logs, checkpoints.
 
-The algorithm itself is `hebm_lib.algorithm.algorithm_1`.
+The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn when is `hebm_lib.training.phases`.
 """
 
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups

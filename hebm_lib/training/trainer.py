@@ -1,6 +1,6 @@
 """The loop that runs Algorithm 1 on one processor or many: batches, optimisers, logs, checkpoints.
 
-The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn when is `hebm_lib.phases`.
+The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn when is `hebm_lib.training.phases`.
 """
 
 import contextlib
@@ -18,10 +18,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hebm_lib import checkpoint
-from hebm_lib.algorithm import algorithm_1, parameter_groups
+from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
 from hebm_lib.config import ExperimentConfig, to_dict
 from hebm_lib.data import ImageDataset
-from hebm_lib.phases import (
+from hebm_lib.provenance import provenance
+from hebm_lib.training.phases import (
     Average,
     FixedCodes,
     Phase,
@@ -31,7 +32,6 @@ from hebm_lib.phases import (
     ladder_alone,
     phases_of,
 )
-from hebm_lib.provenance import provenance
 
 __all__ = ["DivergenceError", "Trainer", "make_fabric"]
 

@@ -12,7 +12,7 @@ from hebm_lib.checkpoint import latest_checkpoint, load_state
 from hebm_lib.config import EnergyConfig, LangevinConfig, OptimiserConfig, PriorConfig, TrainingConfig
 from hebm_lib.exact import Grid2D
 from hebm_lib.exact.targets import CoupledMixture, fit_by_chains
-from hebm_lib.phases import Average, FixedCodes, Phase, alpha_rate, phases_of
+from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_rate, phases_of
 
 FREE = PriorConfig((12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1)
 PHASES = EnergyConfig(ladder_epochs=1, fit_steps=9, end_steps=7, batch_alone=50, schedule="cosine", average=0.9)
@@ -95,24 +95,28 @@ def test_settings_that_contradict_each_other_are_refused():
 
 
 def test_density_and_chain_agree_with_a_target_in_the_plane():
-    """Oracle on the grid: the learned density comes near the target, and short and long chains have its moments."""
-    target, grid = CoupledMixture(), Grid2D(4.0, 81)
+    """Oracle on the grid: the learned density comes near the target, and short and long chains have its moments.
+
+    Two modes with a pass between them that chains cross: where they cannot, nothing tells f how much each mode weighs.
+    """
+    target = CoupledMixture(((-0.7, -0.8), (0.7, 0.8)), ((0.5, 0.4), (0.4, 0.5)), (2.0, 1.0))
+    grid = Grid2D(4.0, 81)
     codes = target.sample(20_000, torch.Generator().manual_seed(1))
     torch.manual_seed(3)
     prior = JointEBMPrior(LatentSpec((1, 1)), (50, 50), False, chains=1000, restart=0.05, zero=True)
-    fit_by_chains(prior, codes, 30, 0.15, updates=700, lr=1e-2, generator=torch.Generator().manual_seed(2))
+    fit_by_chains(prior, codes, 20, 0.2, updates=700, lr=1e-2, generator=torch.Generator().manual_seed(2))
     p = grid.density(target.log_prob)
     fitted = grid.density(prior.double().log_prob_unnormalized)
     start = grid.density(lambda z: -0.5 * z.square().sum(1))
-    assert grid.kl(p, fitted) < 0.35 * grid.kl(p, start)
-    assert grid.total_variation(p, fitted) < 0.6 * grid.total_variation(p, start)
+    assert grid.kl(p, fitted) < 0.03 < 0.05 * grid.kl(p, start)
+    assert grid.total_variation(p, fitted) < 0.1
     prior.float()
     mean = (fitted.flatten()[:, None] * grid.z).sum(0) * grid.cell
     square = (fitted.flatten()[:, None] * grid.z.square()).sum(0) * grid.cell
-    for steps in (200, 2000):
-        z = prior.sample(10_000, steps, 0.15, generator=torch.Generator().manual_seed(5)).double()
-        torch.testing.assert_close(z.mean(0), mean, atol=0.1, rtol=0)
-        torch.testing.assert_close(z.square().mean(0), square, atol=0.15, rtol=0)
+    for steps, near in ((200, 0.15), (2000, 0.05)):
+        z = prior.sample(10_000, steps, 0.2, generator=torch.Generator().manual_seed(5)).double()
+        torch.testing.assert_close(z.mean(0), mean, atol=near, rtol=0)
+        torch.testing.assert_close(z.square().mean(0), square, atol=0.05, rtol=0)
 
 
 def test_the_ratio_of_two_densities_is_their_logit():
