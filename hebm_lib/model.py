@@ -204,7 +204,8 @@ def build_prior(config: ModelConfig) -> nn.Module:
     latents, p = LatentSpec(config.latent_dims), config.prior
     if not p.hidden:
         return GaussianPrior(latents)
-    kind = {"separate": p.levels == "separate", "chains": p.chains, "restart": p.restart, "zero": p.start == "zero"}
+    kind = {"separate": p.levels == "separate", "activation": p.activation, "zero": p.start == "zero"}
+    kind |= {"chains": p.chains, "restart": p.restart}
     return JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz, **kind)
 
 

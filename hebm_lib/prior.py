@@ -78,6 +78,7 @@ class JointEBMPrior(nn.Module):
         separate: take one perceptron per level and their sum for f (`SeparateEnergies`), which is not Eq. 3.
         chains: number of persistent chains; 0 for none. They start from N(0, I).
         restart: share of them that starts from N(0, I) again at each visit.
+        activation: of the hidden layers, ``leaky`` or ``silu`` (see `EnergyMLP`). Chains of the second run in plain torch.
         zero: start from f = 0, the last layer's weights and bias zero; not with spectral norm.
     """
 
@@ -92,6 +93,7 @@ class JointEBMPrior(nn.Module):
         separate: bool = False,
         chains: int = 0,
         restart: float = 0.0,
+        activation: str = "leaky",
         zero: bool = False,
     ):
         super().__init__()
@@ -100,7 +102,7 @@ class JointEBMPrior(nn.Module):
                 "a layer of zeros has no largest singular value to divide by: zero needs spectral_norm=False"
             )
         self.latents, self.restart = latents, float(restart)
-        settings = (tuple(hidden), spectral_norm, slope, lipschitz)
+        settings = (tuple(hidden), spectral_norm, slope, lipschitz, activation)
         self.energy = SeparateEnergies(latents, *settings) if separate else EnergyMLP(latents.total, *settings)
         self.register_buffer("chains", torch.randn(chains, latents.total) if chains else None)
         if zero:
@@ -209,7 +211,7 @@ class JointEBMPrior(nn.Module):
             *shifts, end = zip(*(biases for _, biases in per_level), strict=True)
             weights = [*(torch.block_diag(*layer) for layer in inner), torch.cat(last, 1)]
             biases = [*(torch.cat(layer) for layer in shifts), torch.stack(end).sum(0)]
-        return Perceptron(weights, biases, self.energy.slope).to(dtype or weights[0].dtype)
+        return Perceptron(weights, biases, self.energy.slope, self.energy.activation).to(dtype or weights[0].dtype)
 
 
 def _fixed(energy: EnergyMLP) -> tuple[list[Tensor], list[Tensor]]:

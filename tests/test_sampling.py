@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -86,6 +87,33 @@ def test_every_slope(backend, slope, monkeypatch):
     exact = langevin_dynamics(f.to(torch.float64).log_prob_unnormalized, z0.double(), 20, 0.4)
     replay.again()
     agree(run_chain(f, z0, 20, 0.4, backend=need(backend)), exact)
+
+
+def test_the_smooth_activation_follows_the_float64_reference(monkeypatch):
+    f, z0 = replace(perceptron(6, (9, 8)), activation="silu"), torch.randn(40, 6)
+    replay = Replay(monkeypatch, torch.randn(60, 40, 6))
+    exact = langevin_dynamics(f.to(torch.float64).log_prob_unnormalized, z0.double(), 60, 0.4)
+    replay.again()
+    torch.testing.assert_close(run_chain(f, z0, 60, 0.4).double(), exact, atol=1e-4, rtol=0)  # no kinks: all chains
+    replay.again()
+    leaky = run_chain(replace(f, activation="leaky"), z0, 60, 0.4)
+    assert (leaky - exact).abs().max() > 0.1
+
+
+def test_a_backend_without_that_gradient_gives_way(fresh):
+    """Silently where nobody asked for it; with one line where somebody did."""
+    prior = JointEBMPrior(LatentSpec((2, 3)), (9, 8), activation="silu").eval()
+    z = torch.randn(20, 5)
+    torch.testing.assert_close(prior.plain()(z), prior(z))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert prior.backend_for() == "closed-form"
+        one = prior.sample(4, 9, 0.4, generator=torch.Generator().manual_seed(1))
+    with pytest.warns(RuntimeWarning, match="'numba' .it has no gradient for the activation 'silu'"):
+        two = prior.sample(4, 9, 0.4, generator=torch.Generator().manual_seed(1), backend=need("numba"))
+    assert torch.equal(one, two)
+    with pytest.raises(ValueError, match="there is no activation 'tanh': there are leaky, silu"):
+        JointEBMPrior(LatentSpec((2, 3)), activation="tanh")
 
 
 @pytest.mark.parametrize("backend", ["closed-form", "numba"])
@@ -337,7 +365,7 @@ def test_a_backend_checks_itself_without_touching_anyones_noise(fresh):
     prior, generator = JointEBMPrior(LatentSpec((2, 3))), torch.Generator().manual_seed(1)
     states = torch.get_rng_state(), generator.get_state()
     prior.sample(4, 0, 0.4, z0=torch.zeros(4, 5), generator=generator)
-    assert sampling._failures == {("numba", torch.device("cpu"), torch.float32, (5, 100, 100)): None}
+    assert sampling._failures == {("numba", torch.device("cpu"), torch.float32, (5, 100, 100), "leaky"): None}
     assert torch.equal(states[0], torch.get_rng_state())
     assert torch.equal(states[1], generator.get_state())
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normed
 
 from hebm_lib.latents import LatentSpec
+from hebm_lib.sampling import ACTIVATIONS
 
 __all__ = ["EnergyMLP", "SeparateEnergies"]
 
@@ -19,17 +20,27 @@ class EnergyMLP(nn.Module):
             call in training mode, frozen in evaluation mode).
         slope: negative slope of the leaky ReLUs.
         lipschitz: factor on the output; with spectral norm f is Lipschitz with this constant.
+        activation: ``leaky``, or ``silu``, ``x · sigmoid(x)``, which makes ∇f smooth. SiLU's slope reaches 1.1, so with
+            spectral norm each hidden layer lets f be that much steeper.
 
     Shapes: ``forward(z)`` maps ``(n, d)`` to ``(n,)``.
     """
 
     def __init__(
-        self, dim: int, hidden: tuple[int, ...], spectral_norm: bool = True, slope: float = 0.2, lipschitz=1.0
+        self,
+        dim: int,
+        hidden: tuple[int, ...],
+        spectral_norm: bool = True,
+        slope: float = 0.2,
+        lipschitz: float = 1.0,
+        activation: str = "leaky",
     ):
         super().__init__()
         if not hidden:
             raise ValueError("an energy needs at least one hidden layer; use GaussianPrior for f = 0")
-        self.slope, self.lipschitz = slope, float(lipschitz)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"there is no activation {activation!r}: there are {', '.join(ACTIVATIONS)}")
+        self.slope, self.lipschitz, self.activation = slope, float(lipschitz), activation
         widths = (dim, *hidden, 1)
         layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
         self.layers = nn.ModuleList([spectrally_normed(layer) for layer in layers] if spectral_norm else layers)
@@ -37,7 +48,8 @@ class EnergyMLP(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h = z
         for layer in self.layers[:-1]:
-            h = nn.functional.leaky_relu(layer(h), self.slope)
+            h = layer(h)
+            h = nn.functional.leaky_relu(h, self.slope) if self.activation == "leaky" else nn.functional.silu(h)
         return self.lipschitz * self.layers[-1](h).squeeze(-1)
 
 
@@ -48,7 +60,7 @@ class SeparateEnergies(nn.Module):
 
     Args:
         latents: sizes of z_1 … z_L.
-        hidden, spectral_norm, slope, lipschitz: of every level's `EnergyMLP`. With spectral norm f is Lipschitz with
+        hidden, spectral_norm, slope, lipschitz, activation: of every `EnergyMLP`. With spectral norm f is Lipschitz with
             constant ``lipschitz`` in each level, so with ``√L lipschitz`` in all of them together.
 
     Shapes: ``forward(z)`` maps ``(n, d)`` to ``(n,)``.
@@ -58,7 +70,7 @@ class SeparateEnergies(nn.Module):
         super().__init__()
         self.latents = latents
         self.levels = nn.ModuleList([EnergyMLP(dim, *settings) for dim in latents.dims])
-        self.slope = self.levels[0].slope
+        self.slope, self.activation = self.levels[0].slope, self.levels[0].activation
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.stack([f(part) for f, part in zip(self.levels, self.latents.split(z), strict=True)]).sum(0)

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from hebm_lib.langevin import check_chain
-from hebm_lib.sampling.chain import Chain, Perceptron
+from hebm_lib.sampling.chain import ACTIVATIONS, Chain, Perceptron
 from hebm_lib.sampling.closed_form import ClosedForm
 from hebm_lib.sampling.cuda_graph import CudaGraph
 from hebm_lib.sampling.numba_chain import NumbaChain
 from hebm_lib.sampling.reference import Reference
 from hebm_lib.sampling.triton_chain import TritonChain
 
-__all__ = ["BACKENDS", "Perceptron", "backend_for", "objections", "run_chain"]
+__all__ = ["ACTIVATIONS", "BACKENDS", "Perceptron", "backend_for", "objections", "run_chain"]
 
 BACKENDS: dict[str, type[Chain]] = {
     "reference": Reference,
@@ -92,7 +92,13 @@ def backend_for(f: Perceptron, z0: Tensor, backend: str | None = None) -> str:
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}: there are {', '.join(BACKENDS)}")
     for name in (backend,) if backend else PREFERRED.get(z0.device.type, ()):
-        reason = BACKENDS[name].objection(z0.device, z0.dtype) or _failure(name, f, z0)
+        made = BACKENDS[name]
+        reason = made.objection(z0.device, z0.dtype)
+        if reason is None and f.activation not in made.activations:
+            if backend is None:
+                continue  # the closed form is what everyone gets here: nothing is missing, nothing to say
+            reason = f"it has no gradient for the activation {f.activation!r}"
+        reason = reason or _failure(name, f, z0)
         if reason is None:
             return name
         # In double precision the closed form is what everyone gets: nothing is missing, nothing to say.
@@ -114,24 +120,26 @@ def _failure(name: str, f: Perceptron, z0: Tensor) -> str | None:
     """
     if name in ("reference", "closed-form"):
         return None
-    key = (name, z0.device, z0.dtype, f.widths)
+    key = (name, z0.device, z0.dtype, f.widths, f.activation)
     if key not in _failures:
         try:
-            _failures[key] = _disagreement(BACKENDS[name], f.widths, z0.device, z0.dtype)
+            _failures[key] = _disagreement(BACKENDS[name], f, z0.device, z0.dtype)
         except Exception as error:  # whatever a compiler or a driver may raise
             first_line = (str(error).splitlines() or ["no message"])[0]
             _failures[key] = f"{type(error).__name__}: {first_line}"
     return _failures[key]
 
 
-def _disagreement(made: type[Chain], widths: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> str | None:
+def _disagreement(made: type[Chain], like: Perceptron, device: torch.device, dtype: torch.dtype) -> str | None:
+    widths = like.widths
     random = torch.Generator(device).manual_seed(1)
 
     def draw(*shape):
         return torch.randn(shape, dtype=dtype, device=device, generator=random)
 
     weights = [draw(b, a) / a**0.5 for a, b in zip(widths, (*widths[1:], 1), strict=True)]
-    f, z0, ends = Perceptron(weights, [draw(len(w)) for w in weights], 0.2), draw(40, widths[0]), []
+    f = Perceptron(weights, [draw(len(w)) for w in weights], 0.2, like.activation)
+    z0, ends = draw(40, widths[0]), []
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for other in (made, ClosedForm):
             chain = other(f, z0, 0.4, torch.Generator(device).manual_seed(2))

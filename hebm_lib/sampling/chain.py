@@ -1,27 +1,32 @@
 """What all backends share: the perceptron in plain tensors, and what a running chain offers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Chain", "Perceptron"]
+__all__ = ["ACTIVATIONS", "Chain", "Perceptron"]
+
+ACTIVATIONS = ("leaky", "silu")
+"""What may stand behind a hidden layer: the leaky ReLU of the paper's networks, or the smooth ``x · sigmoid(x)``."""
 
 
 @dataclass(frozen=True)
 class Perceptron:
-    """``f(z) = w_out · leaky(W_L … leaky(W_1 z + b_1) … + b_L) + b_out`` with fixed weights.
+    """``f(z) = w_out · a(W_L … a(W_1 z + b_1) … + b_L) + b_out`` with fixed weights and the activation a.
 
     Args:
         weights: ``W_1 … W_L`` of shapes ``(h_i, h_{i-1})`` and ``w_out`` of shape ``(1, h_L)``.
         biases: ``b_1 … b_L`` and ``b_out``, which no gradient sees.
         slope: negative slope of the leaky ReLUs.
+        activation: one of `ACTIVATIONS`.
     """
 
     weights: list[Tensor]
     biases: list[Tensor]
     slope: float
+    activation: str = "leaky"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -31,7 +36,9 @@ class Perceptron:
     def __call__(self, z: Tensor) -> Tensor:
         """``f(z)``: ``(n, d) -> (n,)``."""
         for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            z = torch.nn.functional.leaky_relu(torch.nn.functional.linear(z, w, b), self.slope)
+            z = torch.nn.functional.linear(z, w, b)
+            leaky = self.activation == "leaky"
+            z = torch.nn.functional.leaky_relu(z, self.slope) if leaky else torch.nn.functional.silu(z)
         return torch.nn.functional.linear(z, self.weights[-1], self.biases[-1]).squeeze(-1)
 
     def log_prob_unnormalized(self, z: Tensor) -> Tensor:
@@ -40,7 +47,8 @@ class Perceptron:
 
     def to(self, dtype: torch.dtype) -> "Perceptron":
         """The same in another precision."""
-        return Perceptron([w.to(dtype) for w in self.weights], [b.to(dtype) for b in self.biases], self.slope)
+        weights, biases = ([part.to(dtype) for part in parts] for parts in (self.weights, self.biases))
+        return replace(self, weights=weights, biases=biases)
 
 
 class Chain(Protocol):
@@ -50,6 +58,8 @@ class Chain(Protocol):
     one), so all of them see the noise that `langevin_dynamics` sees.
     """
 
+    activations: tuple[str, ...]
+    """Those of `ACTIVATIONS` that this backend has a gradient for."""
     z: Tensor
     """The present states ``(n, d)``, a tensor of the chain's own."""
 

@@ -1,11 +1,12 @@
 """The closed form's steps as one CUDA graph: a chain costs a few launches instead of twenty per step."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from hebm_lib.sampling.chain import Perceptron
+from hebm_lib.sampling.chain import ACTIVATIONS, Perceptron
 from hebm_lib.sampling.closed_form import ClosedForm
 
 __all__ = ["CudaGraph"]
@@ -20,7 +21,7 @@ class Captured:
     """``steps`` steps of a closed-form chain, recorded with its buffers; weights and states are copied into them."""
 
     def __init__(self, f: Perceptron, z0: Tensor, step_size: float, generator: torch.Generator | None, steps: int):
-        own = Perceptron([w.clone() for w in f.weights], [b.clone() for b in f.biases], f.slope)
+        own = replace(f, weights=[w.clone() for w in f.weights], biases=[b.clone() for b in f.biases])
         self.chain, self.steps = ClosedForm(own, z0, step_size, generator), steps
         source = generator or torch.cuda.default_generators[z0.device.index or 0]
         before = source.get_state()
@@ -49,6 +50,8 @@ graphs: OrderedDict[tuple, Captured] = OrderedDict()
 class CudaGraph:
     """Chains of any floating-point type on a CUDA device."""
 
+    activations = ACTIVATIONS
+
     def __init__(self, f: Perceptron, z0: Tensor, step_size: float, generator: torch.Generator | None):
         self.f, self.z, self.step_size, self.generator = f, z0.clone(), step_size, generator
 
@@ -69,7 +72,9 @@ class CudaGraph:
     def _captured(self, steps: int) -> Captured:
         z = self.z
         # The graph keeps its generator alive, so the number that `id` gives it cannot be another's.
-        key = (steps, z.shape, z.dtype, z.device, self.f.widths, self.f.slope, self.step_size, id(self.generator))
+        f = self.f
+        shape = (f.widths, f.slope, f.activation)
+        key = (steps, z.shape, z.dtype, z.device, *shape, self.step_size, id(self.generator))
         if key not in graphs:
             graphs[key] = Captured(self.f, z, self.step_size, self.generator, steps)
         graphs.move_to_end(key)

@@ -25,6 +25,8 @@ THREAD_FLOPS = 5_000_000
 class NumbaChain:
     """Float32 chains on the CPU. Torch draws the noise; blocks of chains are shared out over torch's thread count."""
 
+    activations = ("leaky",)
+
     def __init__(self, f: Perceptron, z0: Tensor, step_size: float, generator: torch.Generator | None):
         from hebm_lib.sampling import kernels
 

@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 
 from hebm_lib.langevin import langevin_dynamics
-from hebm_lib.sampling.chain import Perceptron
+from hebm_lib.sampling.chain import ACTIVATIONS, Perceptron
 
 __all__ = ["Reference"]
 
 
 class Reference:
     """What every other backend is tested against."""
+
+    activations = ACTIVATIONS
 
     def __init__(self, f: Perceptron, z0: Tensor, step_size: float, generator: torch.Generator | None):
         self.f, self.z, self.step_size, self.generator = f, z0.clone(), step_size, generator

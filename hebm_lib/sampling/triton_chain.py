@@ -21,6 +21,8 @@ ON_CHIP = 192 * 1024
 class TritonChain:
     """Float32 chains on a CUDA device, or on the CPU under Triton's interpreter (``TRITON_INTERPRET=1``), for tests."""
 
+    activations = ("leaky",)
+
     def __init__(self, f: Perceptron, z0: Tensor, step_size: float, generator: torch.Generator | None):
         from hebm_lib.sampling import triton_kernel
 
