@@ -88,6 +88,19 @@ WRONG = [
     (lambda: ExperimentConfig(data=DataConfig(size=16)), "set both alike"),
     (lambda: ExperimentConfig(data=DataConfig(size=8, channels=3)), "set both alike"),
     (lambda: tiny_experiment(kl_weights=(1.0,)), "one value per level"),
+    (lambda: OptimiserConfig(betas=(0.5, 1.0)), "below 1, as in"),
+    (lambda: OptimiserConfig(betas=(0.5,)), "Adam's two decay rates"),
+    (lambda: OptimiserConfig(weight_decay=-0.1), "weight_decay must not be negative"),
+    (lambda: OptimiserConfig(lr_decay=0.0), "lr_decay must be positive"),
+    (lambda: TrainingConfig(energy_bound=0.0), "energy_bound must be positive"),
+    (lambda: DataConfig(classes=(3, 3)), "name each label once.*got .3, 3."),
+    (lambda: DataConfig(classes=()), "or give None for all"),
+    (lambda: DataConfig(crop=-1), "crop must not be negative"),
+    (lambda: DataConfig(name="../up"), "data.name becomes a folder's name"),
+    (lambda: ExperimentConfig(name="../up"), "^name becomes a folder's name.*got '../up'"),
+    (lambda: ExperimentConfig(name=""), "^name becomes a folder's name.*got ''"),
+    (lambda: ExperimentConfig(name=".."), "^name becomes a folder's name.*got '..'"),
+    (lambda: ExperimentConfig(name="a\\b"), "^name becomes a folder's name.*b'"),
 ]
 
 
@@ -101,4 +114,37 @@ def test_the_wrong_value_is_also_caught_when_read_from_json():
     values = to_dict(tiny_experiment())
     values["training"]["order"] = "alpha_first"
     with pytest.raises(ValueError, match="TrainingConfig.order"):
+        from_dict(ExperimentConfig, values)
+
+
+@pytest.mark.parametrize(
+    "where, value, message",
+    [
+        (("training", "epochs"), "ten", "TrainingConfig.epochs: expected a whole number, got 'ten'"),
+        (("training", "epochs"), 2.5, "TrainingConfig.epochs: expected a whole number, got 2.5"),
+        (("training", "epochs"), None, "TrainingConfig.epochs: expected a whole number, got None"),
+        (("training", "epochs"), True, "TrainingConfig.epochs: expected a whole number, got True"),
+        (("training", "kl_weights"), 1, "TrainingConfig.kl_weights: expected a list, got 1"),
+        (("training", "optimiser", "betas"), [0.5, "0.9"], "OptimiserConfig.betas: expected a number, got '0.9'"),
+        (("training", "order"), [], "TrainingConfig.order: expected a text"),
+        (("training", "optimiser"), 3, "OptimiserConfig: expected an object with settings, got 3"),
+        (("model", "sigma"), "wide", "ModelConfig.sigma: expected a number, got 'wide'"),
+        (("model", "prior", "spectral_norm"), 1, "PriorConfig.spectral_norm: expected true or false, got 1"),
+        (("data", "classes"), "all", "DataConfig.classes: expected a list, got 'all'"),
+        (("name",), 7, "ExperimentConfig.name: expected a text, got 7"),
+    ],
+)
+def test_a_value_of_another_type_is_named(where, value, message):
+    values = to_dict(tiny_experiment())
+    part = values
+    for name in where[:-1]:
+        part = part[name]
+    part[where[-1]] = value
+    with pytest.raises(ValueError, match=message):
+        from_dict(ExperimentConfig, values)
+
+
+@pytest.mark.parametrize("values", [[], 3, None, "text"])
+def test_what_is_no_object_is_no_config(values):
+    with pytest.raises(ValueError, match="ExperimentConfig: expected an object"):
         from_dict(ExperimentConfig, values)

@@ -5,7 +5,14 @@ A config is checked when it is made, so a wrong value is an error before anythin
 """
 
 from hebm_lib.config.checks import from_dict, to_dict
-from hebm_lib.config.experiment import BaselineConfig, DataConfig, ExperimentConfig, ModelConfig
+from hebm_lib.config.experiment import (
+    BaselineConfig,
+    DataConfig,
+    ExperimentConfig,
+    ForeignModel,
+    ModelConfig,
+    RunConfig,
+)
 from hebm_lib.config.networks import GeneratorConfig, InferenceConfig, PriorConfig
 from hebm_lib.config.training import EnergyConfig, LangevinConfig, OptimiserConfig, TrainingConfig
 
@@ -14,12 +21,14 @@ __all__ = [
     "DataConfig",
     "EnergyConfig",
     "ExperimentConfig",
+    "ForeignModel",
     "GeneratorConfig",
     "InferenceConfig",
     "LangevinConfig",
     "ModelConfig",
     "OptimiserConfig",
     "PriorConfig",
+    "RunConfig",
     "TrainingConfig",
     "from_dict",
     "to_dict",

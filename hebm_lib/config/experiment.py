@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hebm_lib.config.checks import require, require_choices
+from hebm_lib.config.checks import require, require_choices, require_name
 from hebm_lib.config.networks import GeneratorConfig, InferenceConfig, PriorConfig
 from hebm_lib.config.training import LangevinConfig, TrainingConfig
 from hebm_lib.latents import LatentSpec
 
-__all__ = ["BaselineConfig", "DataConfig", "ExperimentConfig", "ModelConfig"]
+__all__ = ["BaselineConfig", "DataConfig", "ExperimentConfig", "ForeignModel", "ModelConfig", "RunConfig"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class DataConfig:
 
     def __post_init__(self):
         require_choices(self)
+        require_name("data.name", self.name)
+        if self.classes is not None:
+            require(
+                0 < len(set(self.classes)) == len(self.classes),
+                f"data.classes: name each label once, or give None for all of them; got {self.classes}",
+            )
+        require(self.crop >= 0, f"data.crop must not be negative, got {self.crop}")
         require(self.size >= 4 and self.size % 4 == 0, f"data.size must be a positive multiple of 4, got {self.size}")
 
 
@@ -117,6 +124,7 @@ class ExperimentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self):
+        require_name("name", self.name)
         require(
             (self.data.size, self.data.channels) == (self.model.image_size, self.model.image_channels),
             f"data gives images of side {self.data.size} with {self.data.channels} channel(s), the model expects "
@@ -127,3 +135,41 @@ class ExperimentConfig:
             len(weights) in (0, len(self.model.latent_dims)),
             f"training.kl_weights needs one value per level ({len(self.model.latent_dims)}), got {len(weights)}",
         )
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A model that the library has not built and cannot build again: somebody's own modules."""
+
+    class_name: str
+    module: str
+    latent_dims: tuple[int, ...]
+    """Units per level, z_1 first."""
+    parts: tuple[str, ...] = ()
+    """Classes of the model's parts, such as decoder, encoder and prior, with their modules."""
+
+    def __str__(self) -> str:
+        parts = f" made of {', '.join(self.parts)}" if self.parts else ""
+        return f"{self.module}.{self.class_name}{parts}, with latent levels {self.latent_dims}"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run's folder says of itself. A run of an `ExperimentConfig` knows all of it; one that somebody started on own
+    tensors, or with an own model, knows its training only."""
+
+    name: str
+    training: TrainingConfig
+    description: str = ""
+    data: DataConfig | None = None
+    """None: data that were given in code."""
+    model: ModelConfig | None = None
+    """None: see `foreign`."""
+    foreign: ForeignModel | None = None
+
+    @property
+    def experiment(self) -> ExperimentConfig | None:
+        """The same as an experiment, where data and model are known."""
+        if self.data is None or self.model is None:
+            return None
+        return ExperimentConfig(self.name, self.description, self.data, self.model, self.training)

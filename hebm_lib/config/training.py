@@ -36,6 +36,12 @@ class OptimiserConfig:
 
     def __post_init__(self):
         require(self.lr_alpha >= 0 and self.lr_beta_phi >= 0, "optimiser: learning rates must not be negative")
+        require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            f"optimiser.betas are Adam's two decay rates, at least 0 and below 1, as in (0.5, 0.999); got {self.betas}",
+        )
+        require(self.weight_decay >= 0, f"optimiser.weight_decay must not be negative, got {self.weight_decay}")
+        require(self.lr_decay > 0, f"optimiser.lr_decay must be positive, got {self.lr_decay}")
 
 
 @dataclass(frozen=True)
@@ -124,3 +130,4 @@ class TrainingConfig:
             self.energy.ladder_epochs <= self.epochs,
             f"energy.ladder_epochs are the first of training.epochs: {self.energy.ladder_epochs} of {self.epochs}",
         )
+        require(self.energy_bound > 0, f"training.energy_bound must be positive, got {self.energy_bound}")
