@@ -7,7 +7,7 @@ Han, 2023). Symbols are the paper's: z_1 is the bottom level, z_L the top, f_α 
 
 import hebm_lib.baselines  # noqa: F401 - makes the baselines' kinds known to build_model
 from hebm_lib.checkpoint import load_pretrained, load_run
-from hebm_lib.config import ExperimentConfig
+from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.data import load_dataset
 from hebm_lib.experiments import load_experiment
 from hebm_lib.langevin import langevin_dynamics
@@ -28,6 +28,7 @@ __all__ = [
     "LadderInference",
     "LatentSpec",
     "Trainer",
+    "TrainingConfig",
     "build_model",
     "langevin_dynamics",
     "load_dataset",

@@ -179,14 +179,16 @@ def register(kind: str) -> Callable:
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The model that a config describes, with fresh weights from torch's global generator.
+    """The model that a config describes, with fresh weights from torch's global generator; ``model.config`` is that config.
 
     Raises:
         ValueError: for a kind that nothing registered.
     """
     if config.kind not in BUILDERS:
         raise ValueError(f"there is no model of kind {config.kind!r}; there are {', '.join(sorted(BUILDERS))}")
-    return BUILDERS[config.kind](config)
+    model = BUILDERS[config.kind](config)
+    model.config = config
+    return model
 
 
 def build_ladder(config: ModelConfig) -> tuple[LadderGenerator, LadderInference]:

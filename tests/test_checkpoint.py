@@ -17,6 +17,7 @@ from hebm_lib.checkpoint import (
     save_model,
     write_atomically,
 )
+from hebm_lib.checkpoint import weights as weights_room
 from hebm_lib.config import PriorConfig
 
 X = torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8)
@@ -104,7 +105,7 @@ def test_an_interrupted_save_leaves_the_old_file(model, saved, monkeypatch):
         path.write_bytes(b"half a file")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", interrupted)
+    monkeypatch.setattr(weights_room, "save_file", interrupted)
     with pytest.raises(OSError, match="no space"):
         save_model(model, tiny_model(), saved)
     assert saved.read_bytes() == before
@@ -118,7 +119,7 @@ def test_an_interrupted_text_leaves_the_old_text(tmp_path, monkeypatch):
     def interrupted(*args):
         raise OSError("killed")
 
-    monkeypatch.setattr(checkpoints.os, "replace", interrupted)
+    monkeypatch.setattr(weights_room.os, "replace", interrupted)
     with pytest.raises(OSError, match="killed"):
         write_atomically(path, "new")
     assert path.read_text() == "old"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import launch_two_processes, tiny_experiment
+from lightning_fabric import Fabric
 
 from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.training import trainer as trainer_room
@@ -74,6 +75,58 @@ def test_two_processes_train_as_one_with_the_doubled_batch(two_processes, monkey
 
 def test_the_comparison_would_notice_other_noise(two_processes, monkeypatch):
     assert distance(two_processes[0], one_process(monkeypatch, noise_of_two=False)) > 2e-3
+
+
+UNSEEDED = """
+import sys, torch
+from conftest import tiny_experiment
+from hebm_lib import Trainer, build_model, load_dataset
+
+torch.set_num_threads(1)
+torch.seed()
+config = tiny_experiment(epochs=1, batch_size=int(sys.argv[2]))
+model = build_model(config.model)
+model.register_buffer("own", torch.randn(3, 4, 5, 6))
+trainer = Trainer(model, config, progress=False).fit(load_dataset("digits", "train"))
+torch.save(trainer.model.state_dict(), f"{sys.argv[1]}/rank{trainer.fabric.global_rank}.pt")
+"""
+
+
+def test_processes_without_a_seed_train_one_model(tmp_path):
+    """Each process draws its own fresh weights; all go on with the first one's, buffers too."""
+    (tmp_path / "train.py").write_text(UNSEEDED)
+    launch_two_processes(tmp_path / "train.py", tmp_path, BATCH)
+    one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name in one:
+        if not name.endswith(("_u", "_v")):  # power iterations go on by themselves
+            assert torch.equal(one[name], two[name]), name
+
+
+PRECISION = """
+import sys, torch
+from conftest import tiny_experiment
+from hebm_lib import Trainer, build_model
+
+asked = sys.argv[1]
+config = tiny_experiment(precision=asked)
+trainer = Trainer(build_model(config.model), config, progress=False)
+seen = trainer.fabric.strategy.precision.precision
+assert seen == asked, seen
+"""
+
+
+def test_a_launched_run_computes_in_the_precision_of_its_config(tmp_path):
+    (tmp_path / "train.py").write_text(PRECISION)
+    launch_two_processes(tmp_path / "train.py", "bf16-mixed")
+
+
+def test_a_fabric_of_another_precision_is_refused():
+    """Its run would be recorded as 32-bit."""
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    fabric.launch()
+    config = tiny_experiment()
+    with pytest.raises(ValueError, match="training.precision is '32-true', but this Fabric computes in 'bf16-mixed'"):
+        Trainer(build_model(config.model), config, fabric=fabric, progress=False)
 
 
 # ---- the process itself ---------------------------------------------------------------------------------------------

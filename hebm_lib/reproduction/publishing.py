@@ -47,7 +47,7 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
     origin = {
         # The run's own record wins: a run may be published from a later commit or another machine.
         **made,
-        **json.loads((run_dir / "provenance.json").read_text()),
+        **checkpoint.read_provenance(run_dir),
         "seed": config.training.seed,
         "seconds": round(state["seconds"], 1),
         "data": {"train": train.digest(), "test": test.digest(), "images": [len(train), len(test)]},

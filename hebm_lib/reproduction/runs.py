@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from hebm_lib.checkpoint import checkpoints_of
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import load_split
 from hebm_lib.experiments import load_experiment
@@ -56,7 +57,7 @@ def trainer_at(config: ExperimentConfig, run: Path) -> Trainer:
     """A trainer that stands where its run stands: at fresh weights, or at the newest checkpoint in the folder ``run``."""
     torch.manual_seed(config.training.seed)
     trainer = Trainer(build_model(config.model), config, run)
-    return trainer.resume(run) if list(run.glob("checkpoints/step-*")) else trainer
+    return trainer.resume(run) if checkpoints_of(run) else trainer
 
 
 def train_or_resume(name: str, runs: Path) -> Path:

@@ -4,6 +4,15 @@ The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn w
 """
 
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
-from hebm_lib.training.trainer import DivergenceError, Trainer, make_fabric
+from hebm_lib.training.processes import TrainingInterrupted, make_fabric
+from hebm_lib.training.trainer import DivergenceError, Trainer
 
-__all__ = ["DivergenceError", "Trainer", "Update", "algorithm_1", "make_fabric", "parameter_groups"]
+__all__ = [
+    "DivergenceError",
+    "Trainer",
+    "TrainingInterrupted",
+    "Update",
+    "algorithm_1",
+    "make_fabric",
+    "parameter_groups",
+]

@@ -7,21 +7,24 @@ import contextlib
 import ctypes
 import json
 import math
-import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from hebm_lib import checkpoint
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
-from hebm_lib.config import ExperimentConfig, to_dict
+from hebm_lib.config import ExperimentConfig, RunConfig, TrainingConfig, from_dict, to_dict
 from hebm_lib.data import ImageDataset
 from hebm_lib.provenance import provenance
+from hebm_lib.training.batches import Batches, as_batches
 from hebm_lib.training.phases import (
     Average,
     FixedCodes,
@@ -32,8 +35,16 @@ from hebm_lib.training.phases import (
     ladder_alone,
     phases_of,
 )
+from hebm_lib.training.processes import (
+    TrainingInterrupted,
+    asked_to_stop,
+    check_precision,
+    make_fabric,
+    same_weights_everywhere,
+)
+from hebm_lib.training.record import FREE, changes_between, describe_run, record_dict, shape_of
 
-__all__ = ["DivergenceError", "Trainer", "make_fabric"]
+__all__ = ["DivergenceError", "Trainer"]
 
 
 class DivergenceError(RuntimeError):
@@ -41,30 +52,56 @@ class DivergenceError(RuntimeError):
 
 
 class Trainer:
-    """Trains a model of this library.
+    """Trains a model.
 
     Args:
-        model: a `JointEBM`, or any model with methods ``parameter_groups()`` and ``algorithm(x, config, epoch,
-            generator)`` of the same form as the functions of `hebm_lib.algorithm`.
-        config: the experiment; its ``training`` part is used here, all of it is written into the run.
+        model: a `JointEBM` of the library's parts or of one's own, or any model with methods ``parameter_groups()`` and
+            ``algorithm(x, config, epoch, generator)`` of the same form as the functions of `hebm_lib.algorithm`.
+        config: how to train; or a whole experiment, whose ``training`` part is used here while all of it is written into
+            the run.
         run_dir: where config, metrics and checkpoints go; None trains in memory only.
         fabric: a Lightning Fabric that is launched already; None makes one for this machine (one GPU if there is one,
             all processes under ``fabric run``).
         progress: show a progress bar on the main process.
 
+    Raises:
+        ValueError: if ``kl_weights`` do not fit the model's levels, or the precision is not the fabric's.
+
+    Under several processes all begin with the first one's weights.
+
     Attributes:
         history: what metrics.jsonl holds, a list of dicts.
         step, epoch: steps and whole epochs done so far.
         seconds: time spent training, over all resumes.
+
+    Example:
+        >>> import hebm_lib as hl
+        >>> model = hl.build_model(hl.load_experiment("digits").model)
+        >>> config = hl.TrainingConfig(epochs=1, batch_size=20, log_every=2)
+        >>> trainer = Trainer(model, config, progress=False).fit(2 * torch.rand(80, 1, 8, 8) - 1)
+        >>> trainer.step, [row["step"] for row in trainer.history]
+        (4, [2, 4])
     """
 
-    def __init__(self, model, config: ExperimentConfig, run_dir=None, *, fabric: Fabric | None = None, progress=True):
-        self.config, self.training = config, config.training
+    def __init__(
+        self,
+        model,
+        config: TrainingConfig | ExperimentConfig,
+        run_dir=None,
+        *,
+        fabric: Fabric | None = None,
+        progress=True,
+    ):
+        self.config = config
+        self.training = config if isinstance(config, TrainingConfig) else config.training
+        self.record = describe_run(model, config, _run_name(run_dir))
+        check_levels(self.training, self.record)
         self.fabric = fabric or make_fabric(self.training.precision)
+        check_precision(self.fabric, self.training.precision)
         if self.fabric.device.type == "cpu":
             keep_freed_memory()
-        # Channels last: the memory order in which small convolutions are fastest, on the CPU and on a GPU.
-        self.model = model.to(self.fabric.device, memory_format=torch.channels_last)
+        self.model = put_on_device(model, self.fabric.device)
+        same_weights_everywhere(self.model, self.fabric)
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.progress = progress and self.fabric.is_global_zero
         own = hasattr(model, "algorithm")
@@ -75,7 +112,10 @@ class Trainer:
                 f"{type(model).__name__} has an algorithm of its own: training.energy's ladder_epochs, fit_steps and "
                 "end_steps are phases of Algorithm 1 and must be 0 for it"
             )
-        self.groups = model.parameter_groups() if own else parameter_groups(model)
+        groups = model.parameter_groups() if own else parameter_groups(model)
+        # What somebody froze before stays as it is.
+        self.groups = {name: [p for p in params if p.requires_grad] for name, params in groups.items()}
+        self.groups = {name: params for name, params in self.groups.items() if params}
         self.optimisers = {name: self._optimiser(name, params) for name, params in self.groups.items()}
         # Noise differs between processes and is part of every checkpoint; the order of images is a function of the
         # seed and the epoch, the same everywhere.
@@ -86,6 +126,9 @@ class Trainer:
         self.begun: list[tuple[str, int]] = []  # name and first step of every phase so far
         self.window: dict[str, Tensor] = {}
         self.window_steps = 0
+        self.changes: dict[str, list] = {}  # settings that differ from the ones of the run that is resumed
+        self.may_change = False
+        self.asked: list[int] = []  # signals to stop
 
     def _optimiser(self, group: str, parameters) -> torch.optim.Optimizer:
         o = self.training.optimiser
@@ -96,28 +139,46 @@ class Trainer:
         decay = self.training.energy.average
         return Average(self.groups["alpha"], decay) if decay and "alpha" in self.groups else None
 
-    def fit(self, train: ImageDataset, *, on_epoch: Callable[["Trainer"], None] | None = None) -> "Trainer":
-        """Train until ``config.training.epochs`` are done, from wherever this trainer stands.
+    def fit(
+        self, train: ImageDataset | Tensor | Dataset, *, on_epoch: Callable[["Trainer"], None] | None = None
+    ) -> "Trainer":
+        """Train until the config's ``epochs`` are done, from wherever this trainer stands.
 
         Args:
-            train: the images; moved to the device as a whole.
+            train: the images: an `ImageDataset`; a tensor ``(n, …)`` of floats in [-1, 1] or of uint8; or a torch data set
+                with items ``x``, ``(x,)`` or ``(x, y)``. Tensors and image sets are moved to the device as a whole, items
+                of other data sets are read when their batch comes. Labels are not used.
             on_epoch: called after each epoch with the trainer, the model in evaluation mode.
 
         Raises:
-            ValueError: if there are fewer images than one batch takes.
-            FileExistsError: if ``run_dir`` holds checkpoints and this trainer was not resumed from them.
+            TypeError: if ``train`` is nothing of that.
+            ValueError: if there are fewer images than one batch takes, values far outside [-1, 1], or images of several
+                shapes.
+            FileExistsError: if ``run_dir`` holds checkpoints and this trainer was not resumed from them, or if somebody
+                else is training in it.
+            checkpoint.WriteError: if the disk is full. The last good checkpoint stays.
             DivergenceError: if a logged term is not a number or the energy passes its bound.
+            TrainingInterrupted: after Ctrl-C or SIGTERM: the step was finished and saved where the run has a folder.
         """
+        train = as_batches(train, next((p.dtype for p in self.model.parameters()), torch.float32))
+        stops = asked_to_stop(wait=self.fabric.world_size == 1)
+        try:
+            with self._locked(), stops as self.asked:
+                return self._fit(train, on_epoch)
+        except TrainingInterrupted as stop:
+            raise TrainingInterrupted(self._how_to_go_on(stop.signum), stop.signum) from None
+
+    def _fit(self, train: Batches, on_epoch) -> "Trainer":
         c, world = self.training, self.fabric.world_size
         per_epoch = len(train) // (c.batch_size * world)
         if per_epoch == 0:
             raise ValueError(f"{len(train)} images are fewer than one batch of {c.batch_size} on {world} process(es)")
         phases = phases_of(c, per_epoch)
         self._check_phases(phases)
-        self._open_run()
+        self._open_run(train)
         train = train.to(self.fabric.device)
         total = phases[-1].end if phases else 0
-        bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.config.name, unit="step")
+        bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.record.name, unit="step")
         self.clock = time.perf_counter()
         with bar:
             for phase in phases:
@@ -128,7 +189,7 @@ class Trainer:
                     )
         return self
 
-    def _learn_from_images(self, phase: Phase, train: ImageDataset, per_epoch: int, bar, on_epoch) -> None:
+    def _learn_from_images(self, phase: Phase, train: Batches, per_epoch: int, bar, on_epoch) -> None:
         """The epochs of a phase, from wherever this trainer stands in it."""
         before = epochs_before(phase, self.training)
         while self.step < phase.end:
@@ -148,8 +209,9 @@ class Trainer:
                 if on_epoch is not None:
                     on_epoch(self)
                 self._save()
+            self._stop_if_asked(saved=True)
 
-    def _learn_alone(self, phase: Phase, train: ImageDataset, per_epoch: int, bar, on_epoch) -> None:
+    def _learn_alone(self, phase: Phase, train: Batches, per_epoch: int, bar, on_epoch) -> None:
         """The updates of α alone, on codes of the ladder that are inferred once: it stands still, and so do they."""
         codes = FixedCodes.of(self.model, train)
         self.model.train()
@@ -161,6 +223,7 @@ class Trainer:
         with self._pause():
             self.model.eval()
             self._save()
+        self._stop_if_asked(saved=True)
 
     def _enter(self, phase: Phase) -> None:
         """At a phase's first step α starts with a fresh optimiser and a fresh average; later nothing is to be done."""
@@ -192,14 +255,17 @@ class Trainer:
         self.clock += time.perf_counter() - start
 
     def _after_step(self, bar, *, last: bool, save: bool) -> None:
-        """Progress, and where it is time a log line and, with ``save``, a checkpoint."""
+        """Progress, and where it is time a log line; with ``save`` also a checkpoint, and an end where it is asked for."""
         c = self.training
         bar.update()
         if self.step % c.log_every == 0 or last:
             self._log(time.perf_counter() - self.clock, bar)
             self.clock = time.perf_counter()
-        if save and c.checkpoint_every and self.step % c.checkpoint_every == 0:
-            self._save()
+        if save:
+            due = c.checkpoint_every and self.step % c.checkpoint_every == 0
+            if due:
+                self._save()
+            self._stop_if_asked(saved=bool(due))
 
     def _one_step(self, x: Tensor, epoch: float) -> None:
         """All updates of the present phase's algorithm on one batch."""
@@ -213,7 +279,9 @@ class Trainer:
         log_norms = (self.step + 1) % self.training.log_every == 0
         with self.fabric.autocast():
             for update in updates:
-                parameters = self.groups[update.group]
+                parameters = self.groups.get(update.group)
+                if parameters is None:  # all frozen
+                    continue
                 optimiser = self.optimisers[update.group]
                 optimiser.zero_grad()
                 # `inputs` keeps the gradient out of every parameter that this update does not own.
@@ -268,7 +336,8 @@ class Trainer:
         self.history.append(row)
         bar.set_postfix({k: f"{row[k]:.3g}" for k in ("sse", "loss", "f_difference") if k in row}, refresh=False)
         if self.run_dir is not None and self.fabric.is_global_zero:
-            with open(self.run_dir / "metrics.jsonl", "a") as file:
+            path = self.run_dir / "metrics.jsonl"
+            with checkpoint.saying_why(path, self._last_good()), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _means(self) -> dict[str, float]:
@@ -303,20 +372,60 @@ class Trainer:
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------
 
-    def _open_run(self) -> None:
+    def _locked(self):
+        """The run's folder, held by this process alone while the block runs."""
+        if self.run_dir is None or not self.fabric.is_global_zero:
+            return contextlib.nullcontext()
+        return checkpoint.locked(self.run_dir)
+
+    def _open_run(self, train: Batches) -> None:
         if self.run_dir is None or not self.fabric.is_global_zero:
             return
-        if self.step == 0 and list((self.run_dir / "checkpoints").glob("step-*")):
+        if self.step == 0 and checkpoint.checkpoints_of(self.run_dir):
             raise FileExistsError(
                 f"{self.run_dir} holds checkpoints of an earlier run: resume it (`python -m hebm_lib resume "
                 f"{self.run_dir}`), or choose another folder"
             )
-        if not (self.run_dir / "provenance.json").exists():
-            checkpoint.write_atomically(self.run_dir / "provenance.json", json.dumps(provenance(), indent=2) + "\n")
-        checkpoint.write_atomically(self.run_dir / "config.json", json.dumps(to_dict(self.config), indent=2) + "\n")
+        origin = checkpoint.read_provenance(self.run_dir) or provenance()
+        images = shape_of(train)
+        before = origin.setdefault("data", images)
+        if self.step and before != images:
+            self.changes |= changes_between({"data": before}, {"data": images})
+            self._refuse_changes()
+            origin["data"] = images
+        if self.changes:
+            origin["changes"] = [*origin.get("changes", []), {"step": self.step, "settings": self.changes}]
+        checkpoint.write_provenance(self.run_dir, origin)
+        self.written = record_dict(self.record, train)
+        checkpoint.write_atomically(self.run_dir / "config.json", json.dumps(self.written, indent=2) + "\n")
         # Lines after the checkpoint belong to steps that are about to be taken again.
         lines = "".join(json.dumps(row) + "\n" for row in self.history)
         checkpoint.write_atomically(self.run_dir / "metrics.jsonl", lines)
+
+    def _refuse_changes(self) -> None:
+        """Raise `ValueError` where a resumed run would go on as another one and nobody said that it may."""
+        hard = {name: pair for name, pair in self.changes.items() if name not in FREE}
+        if hard and not self.may_change:
+            listed = ", ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in sorted(hard.items()))
+            raise ValueError(
+                f"{self.run_dir} was trained with other settings: {listed}. Take those of its config.json; or allow the "
+                "change with resume(run_dir, allow_changes=True), on the command line --allow-changes: it is recorded"
+            )
+
+    def _stop_if_asked(self, *, saved: bool = False) -> None:
+        if self.asked:
+            if not saved:
+                self._save()
+            raise TrainingInterrupted("stopped after a step", self.asked[0])
+
+    def _how_to_go_on(self, signum: int) -> str:
+        said = f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name} at step {self.step}."
+        if self.run_dir is None:
+            return f"{said} This run kept no checkpoints."
+        if not checkpoint.checkpoints_of(self.run_dir):
+            return f"{said} There was no checkpoint yet: start it again."
+        last = checkpoint.latest_checkpoint(self.run_dir)
+        return f"{said} Saved in {last}; go on with `python -m hebm_lib resume {self.run_dir}`."
 
     def _save(self) -> None:
         if self.run_dir is None:
@@ -338,21 +447,30 @@ class Trainer:
                 "window": self.window,
                 "window_steps": self.window_steps,
                 "history": self.history,
+                "config": json.dumps(self.written),
             }
             keep = self.training.keep_checkpoints
-            checkpoint.save_checkpoint(self.run_dir, self.step, self.model, self.config.model, state, keep)
+            described = self.record.model or self.record.foreign
+            checkpoint.save_checkpoint(self.run_dir, self.step, self.model, described, state, keep)
         self.fabric.barrier()
 
-    def resume(self, run_dir) -> "Trainer":
+    def resume(self, run_dir, *, allow_changes: bool = False) -> "Trainer":
         """Take weights, optimisers, random states and logs from the newest checkpoint of a run; `fit` then goes on.
 
         On the CPU the weights end bit-identical to those of a run that was never interrupted.
 
+        Args:
+            run_dir: the run's folder.
+            allow_changes: go on with other settings than the run had. More epochs, another ``log_every``,
+                ``checkpoint_every`` or ``keep_checkpoints`` need no leave. All changes are written into provenance.json.
+
         Raises:
             checkpoint.CheckpointError: if there is no checkpoint, or it is damaged, or of another model.
+            ValueError: if settings changed without ``allow_changes``; `fit` raises it for other images.
         """
         self.run_dir = Path(run_dir)
         latest = checkpoint.latest_checkpoint(self.run_dir)
+        checkpoint.read_provenance(self.run_dir)  # said now if it is damaged, not after hours
         state = checkpoint.load_state(latest)
         if len(state["generators"]) != self.fabric.world_size:
             raise checkpoint.CheckpointError(
@@ -360,6 +478,7 @@ class Trainer:
                 f"{self.fabric.world_size}: start as many"
             )
         checkpoint.load_weights(self.model, checkpoint.read_weights(latest / "model.safetensors"), latest)
+        self._compare_settings(state, allow_changes)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         if self.average is not None and state.get("average") is not None:
@@ -372,6 +491,20 @@ class Trainer:
         self.window = {name: value.to(self.fabric.device) for name, value in state["window"].items()}
         self.window_steps = state["window_steps"]
         return self
+
+    def _compare_settings(self, state: dict, allow_changes: bool) -> None:
+        """Note what differs from the settings of the checkpoint; raise where that is not allowed."""
+        if isinstance(self.config, TrainingConfig):
+            self.record = replace(self.record, name=_run_name(self.run_dir))
+        if "config" in state:
+            old = from_dict(RunConfig, json.loads(state["config"]))
+        else:  # a checkpoint of an earlier version
+            old = checkpoint.read_run(self.run_dir)
+        new = self.record
+        if old.data is None or new.data is None:  # data given in code: `fit` compares the images themselves
+            old, new = replace(old, data=None), replace(new, data=None)
+        self.may_change, self.changes = allow_changes, changes_between(to_dict(old), to_dict(new))
+        self._refuse_changes()
 
 
 def keep_freed_memory() -> None:
@@ -387,11 +520,22 @@ def keep_freed_memory() -> None:
         mallopt(mmap_threshold, 1 << 25)
 
 
-def make_fabric(precision: str = "32-true") -> Fabric:
-    """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU."""
-    if os.environ.get("LT_CLI_USED"):
-        # Every choice was made on the command line, reaches Fabric through the environment, and has been launched.
-        return Fabric()
-    fabric = Fabric(devices=1, precision=precision)
-    fabric.launch()
-    return fabric
+def _run_name(run_dir) -> str:
+    return (Path(run_dir).resolve().name if run_dir is not None else "") or "custom"
+
+
+def check_levels(training: TrainingConfig, record: RunConfig) -> None:
+    """Raise `ValueError` where there are KL weights, but not one for each level of the model."""
+    levels = len((record.model or record.foreign).latent_dims)
+    if len(training.kl_weights) not in (0, levels):
+        raise ValueError(
+            f"training.kl_weights needs one value per level of the model ({levels}), got {len(training.kl_weights)}"
+        )
+
+
+def put_on_device(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """The model on a device, in channels last where it can be: the memory order in which small convolutions are fastest, on
+    the CPU and on a GPU. Convolutions of volumes have another one and stay as they are."""
+    if any(tensor.ndim == 5 for tensor in model.state_dict().values()):
+        return model.to(device)
+    return model.to(device, memory_format=torch.channels_last)
