@@ -67,7 +67,9 @@ def learn_energy(
     if not any(p.requires_grad for p in prior.parameters()):
         return
     # z⁻ after K Langevin steps from noise, or from where persistent chains stand.
-    z_minus = prior.negatives(len(z_plus), langevin.steps, langevin.step_size, generator=generator)
+    z_minus = prior.negatives(
+        len(z_plus), langevin.steps, langevin.step_size, metropolis=langevin.metropolis, generator=generator
+    )
     for i in range(updates):
         f_plus, f_minus = prior(z_plus).mean(), prior(z_minus).mean()
         terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}

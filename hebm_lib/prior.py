@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hebm_lib.langevin import check_chain, langevin_block, langevin_dynamics
+from hebm_lib.langevin import check_chain, langevin_block, langevin_dynamics, metropolis_langevin
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import EnergyMLP, SeparateEnergies
 from hebm_lib.sampling import Perceptron, backend_for, run_chain
@@ -149,24 +149,32 @@ class JointEBMPrior(nn.Module):
         return run_chain(self.plain(z.dtype), z, steps, step_size, **chain)
 
     @torch.no_grad()
-    def negatives(self, n: int, steps: int, step_size: float, *, generator=None) -> Tensor:
+    def negatives(self, n: int, steps: int, step_size: float, *, metropolis: bool = False, generator=None) -> Tensor:
         """The z⁻ of a training step: ``sample``, or where there are persistent chains their states K steps on.
 
-        Each persistent chain starts from N(0, I) again with probability ``restart``, drawn before the K steps.
+        Each persistent chain starts from N(0, I) again with probability ``restart``, drawn before the K steps. With
+        ``metropolis`` the steps are those of `metropolis_langevin`.
 
         Returns:
             ``(n, d)``, or ``(chains, d)``.
         """
         if self.chains is None:
-            return self.sample(n, steps, step_size, generator=generator)
+            z = _start(self, n, None, generator)
+            return self._advanced(z, steps, step_size, metropolis, generator)
         z = self.chains
         if self.restart:
             noise = {"dtype": z.dtype, "device": z.device, "generator": generator}
             anew = torch.rand(len(z), 1, **noise) < self.restart
             z = torch.where(anew, torch.randn(z.shape, **noise), z)
-        z = self.sample(len(z), steps, step_size, z0=z, generator=generator)
+        z = self._advanced(z, steps, step_size, metropolis, generator)
         self.chains.copy_(z)
         return z
+
+    def _advanced(self, z: Tensor, steps: int, step_size: float, metropolis: bool, generator) -> Tensor:
+        if metropolis:
+            log_prob = self.plain(z.dtype).log_prob_unnormalized
+            return metropolis_langevin(log_prob, z, steps, step_size, generator=generator)[0]
+        return self.sample(len(z), steps, step_size, z0=z, generator=generator)
 
     @torch.no_grad()
     def sample_level(self, z: Tensor, level: int, steps, step_size, *, generator=None) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from conftest import quadrature
 
 from hebm_lib import langevin_dynamics
-from hebm_lib.langevin import langevin_block
+from hebm_lib.langevin import langevin_block, metropolis_langevin
 
 
 def standard_normal(z):
@@ -232,3 +232,32 @@ def test_a_chain_that_cannot_be_run_is_refused(z0, steps, step_size, message):
         langevin_dynamics(standard_normal, z0, steps, step_size)
     with pytest.raises(ValueError, match=message):
         langevin_block(standard_normal, z0, slice(0, 1), steps, step_size)
+
+
+# ---- Metropolis's correction ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("s", [0.4, 1.2])
+def test_corrected_chains_keep_a_coupled_normal_exactly(s):
+    """Where the plain chain is wide of it: at s = 1.2 its variance is 1.56 times the target's."""
+    rho = 0.6
+    covariance = torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.float64)
+    inverse, root = torch.linalg.inv(covariance), torch.linalg.cholesky(covariance)
+    generator = torch.Generator().manual_seed(1)
+    start = torch.randn(40_000, 2, dtype=torch.float64, generator=generator) @ root.T
+    z, taken = metropolis_langevin(lambda z: -0.5 * ((z @ inverse) * z).sum(1), start, 40, s, generator=generator)
+    torch.testing.assert_close(z.T.cov(), covariance, atol=0.03, rtol=0)
+    assert (z - start).abs().mean() > 0.3 and 0.4 < taken.mean() < 0.995
+    far = metropolis_langevin(lambda z: -0.5 * ((z @ inverse) * z).sum(1), start[:5000] * 0 + 4, 300, s)[0]
+    torch.testing.assert_close(far.T.cov(), covariance, atol=0.1, rtol=0)
+
+
+def test_a_refused_proposal_leaves_the_chain_where_it_was():
+    """A density without a slope and a wall: proposals beyond the wall are refused, all others taken."""
+    z0 = torch.zeros(2000, 1)
+    z, taken = metropolis_langevin(
+        lambda z: torch.where(z[:, 0].abs() < 0.5, 0.0, -1e9) + 0 * z[:, 0], z0, 1, 0.5, generator=torch.Generator()
+    )
+    assert (z.abs() < 0.5).all() and torch.equal(z[taken == 0], z0[taken == 0])
+    assert taken.mean().item() == pytest.approx(math.erf(1 / math.sqrt(2)), abs=0.03)
+    assert metropolis_langevin(standard_normal, z0, 0, 0.5)[1].eq(1).all()

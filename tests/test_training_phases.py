@@ -65,6 +65,16 @@ def test_without_restart_persistent_chains_draw_no_other_noise():
     assert torch.equal(z, prior.sample(6, 5, 0.3, z0=start, generator=other))
 
 
+@pytest.mark.parametrize("chains", [0, 4000])
+def test_negatives_can_be_corrected(chains):
+    """With f = 0 and a huge step plain chains are far too wide, corrected ones are not."""
+    prior = JointEBMPrior(LatentSpec((1, 1)), (4,), False, chains=chains, zero=True)
+    plain, corrected = (prior.negatives(4000, 60, 1.5, metropolis=metropolis) for metropolis in (False, True))
+    assert plain.var().item() == pytest.approx(1 / (1 - 1.5**2 / 4), rel=0.1)
+    z = prior.negatives(4000, 100, 1.5, metropolis=True) if chains else corrected
+    assert z.var().item() == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("levels", ["joint", "separate"])
 def test_an_energy_can_start_from_zero(levels):
     prior = build_model(tiny_model(prior=replace(FREE, levels=levels))).prior
@@ -270,7 +280,7 @@ class Interrupted(Exception):
 def test_resuming_is_bit_identical_across_every_phase(at, tmp_path):
     """Stopped in the middle or at the end of any phase; chains, average, optimisers and the log go on as if nothing were."""
     energy = replace(PHASES, density_ratio=True, updates=2)
-    config = experiment(energy, checkpoint_every=2)
+    config = experiment(energy, checkpoint_every=2, langevin=LangevinConfig(3, 0.2, metropolis=at % 2 == 0))
     whole = trained(config)
     first = trainer_of(config, tmp_path / "run")
     save = first._save

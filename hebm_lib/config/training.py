@@ -16,6 +16,9 @@ class LangevinConfig:
     """K, Langevin steps per draw."""
     step_size: float = 0.4
     """s, the step size."""
+    metropolis: bool = False
+    """α's chains accept or refuse each step (`hebm_lib.langevin.metropolis_langevin`), so that they keep p_α exactly.
+    For large steps; it takes plain torch, several times the compiled chain's time."""
 
     def __post_init__(self):
         require(self.steps >= 0, f"langevin.steps must not be negative, got {self.steps}")
