@@ -181,15 +181,20 @@ CURVES = {
 
 
 def plot_curves(history: Sequence[dict]) -> Figure:
-    """A training run in four panels: SSE, KL per level, f on both sides, and their difference."""
+    """A training run in four panels: SSE, KL per level, f on both sides, and their difference.
+
+    A term that a row lacks, because its network stood still then, is a gap in its line.
+    """
     steps = [row["step"] for row in history]
-    levels = sorted(k for k in history[-1] if k.startswith("kl_"))
+    levels = sorted({k for row in history for k in row if k.startswith("kl_")})
     fig, axes = plt.subplots(1, 4, figsize=(11, 2.6))
     for ax, (title, lines) in zip(axes, CURVES.items(), strict=True):
         if title.startswith("KL"):
             shades = np.linspace(0.35, 1.0, len(levels))
             for name, alpha in zip(levels, shades, strict=True):
-                ax.plot(steps, [row[name] for row in history], color=PHI, alpha=alpha, label=f"$z_{name[3:]}$")
+                ax.plot(
+                    steps, [row.get(name, np.nan) for row in history], color=PHI, alpha=alpha, label=f"$z_{name[3:]}$"
+                )
         for name, color, label in lines:
             ax.plot(steps, [row.get(name, np.nan) for row in history], color=color, label=label)
         ax.set(title=title, xlabel="step")

@@ -12,6 +12,8 @@ from hebm_lib.checkpoint import latest_checkpoint, load_state
 from hebm_lib.config import EnergyConfig, LangevinConfig, OptimiserConfig, PriorConfig, TrainingConfig
 from hebm_lib.exact import Grid2D
 from hebm_lib.exact.targets import CoupledMixture, fit_by_chains
+from hebm_lib.plotting import plot_curves
+from hebm_lib.reproduction.publishing import thin
 from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_rate, phases_of
 
 FREE = PriorConfig((12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1)
@@ -318,3 +320,33 @@ def test_a_model_with_its_own_algorithm_has_no_such_phases():
     config = replace(config, model=replace(config.model, kind="vlae"))
     with pytest.raises(ValueError, match="an algorithm of its own"):
         trainer_of(config)
+
+
+def test_a_run_whose_chains_lag_says_so_in_its_log_and_its_bar(monkeypatch, capsys):
+    """Two steps of a chain cannot follow an f that learns this fast; a calm run says nothing."""
+    config = experiment(
+        EnergyConfig(lag=0.2),
+        PriorConfig((12, 12), spectral_norm=False),
+        epochs=3,
+        log_every=1,
+        langevin=LangevinConfig(1, 0.01),
+        optimiser=OptimiserConfig(lr_alpha=0.01),
+    )
+    torch.manual_seed(1)
+    rows = Trainer(build_model(config.model), config).fit(load_dataset("digits", "train")).history
+    said = [row for row in rows if "chains_lag" in row]
+    assert said and "chains lag" in capsys.readouterr().err
+    first = rows.index(said[0])
+    expected = sum(row["f_difference"] for row in rows[first - 9 : first + 1]) / 10
+    assert said[0]["chains_lag"] == pytest.approx(expected) and expected > 0.2
+    assert not any("chains_lag" in row for row in trained(experiment(epochs=3, log_every=1)).history)
+
+
+def test_the_curves_of_a_run_in_phases_have_gaps():
+    history = trained(experiment(log_every=7)).history
+    figure = plot_curves(history)
+    sse, kl = figure.axes[0].lines[0].get_ydata(), figure.axes[1].lines[0].get_ydata()
+    assert len(sse) == len(kl) == len(history)
+    assert [x != x for x in sse] == [x != x for x in kl] == ["sse" not in row for row in history]
+    columns = thin(history)
+    assert columns["sse"][-1] is None and columns["sse"][0] is not None and columns["f_prior"][0] is None

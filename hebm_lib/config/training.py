@@ -80,6 +80,9 @@ class EnergyConfig:
     average: float = 0.0
     """Decay of an exponential average of α's weights, which takes their place at the end of each phase that learned
     them (Polyak and Juditsky 1992); 0 keeps the last weights. It averages over the last 1 / (1 - decay) updates."""
+    lag: float = 1.5
+    """Nats that f may stand higher on codes than on the prior's own chains, in the mean of the last ten log lines. A run
+    beyond it says that its chains lag behind f: what f then gains, chains of training's length do not show."""
 
     def __post_init__(self):
         require_choices(self)

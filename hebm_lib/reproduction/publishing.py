@@ -107,11 +107,14 @@ def publish_classifiers() -> Path:
 
 
 def thin(history: list[dict], rows: int = 120) -> dict[str, list]:
-    """At most ``rows`` evenly spaced rows of a run's log, as columns, four significant digits."""
+    """At most ``rows`` evenly spaced rows of a run's log, as columns, four significant digits.
+
+    A phase in which a network stands still logs nothing of it: None in that column.
+    """
     if not history:
         return {}
     chosen = (
         [history[round(i * (len(history) - 1) / (rows - 1))] for i in range(rows)] if len(history) > rows else history
     )
-    names = [name for name in chosen[-1] if name != "images_per_second"]
+    names = [name for name in {**chosen[-1], **{k: 0 for row in chosen for k in row}} if name != "images_per_second"]
     return {name: [float(f"{row[name]:.4g}") if name in row else None for row in chosen] for name in names}

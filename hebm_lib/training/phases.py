@@ -16,7 +16,17 @@ from hebm_lib.config import TrainingConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.model import JointEBM
 
-__all__ = ["Average", "FixedCodes", "Phase", "alpha_alone", "alpha_rate", "epochs_before", "ladder_alone", "phases_of"]
+__all__ = [
+    "Average",
+    "FixedCodes",
+    "Phase",
+    "alpha_alone",
+    "alpha_rate",
+    "chains_lag",
+    "epochs_before",
+    "ladder_alone",
+    "phases_of",
+]
 
 RATIO_SHARE = 3
 """With `EnergyConfig.density_ratio` one update in so many of the ``fit`` phase, the first ones, is of the ratio."""
@@ -129,6 +139,23 @@ def alpha_alone(
         yield from learn_ratio(prior, z_plus, generator=generator)
     else:
         yield from learn_energy(prior, z_plus, config.langevin, updates=config.energy.updates, generator=generator)
+
+
+LAG_ROWS = 10
+
+
+def chains_lag(history: list[dict], bound: float) -> float | None:
+    """The mean gap ``E f(z⁺) - E f(z⁻)`` over the last `LAG_ROWS` lines of a log where it is beyond a bound, else None.
+
+    None as well while there are fewer lines of a phase that learns α.
+
+    Example:
+        >>> chains_lag([{"f_difference": 2.0}] * 10, bound=1.5)
+        2.0
+    """
+    gaps = [row["f_difference"] for row in history[-LAG_ROWS:] if "f_difference" in row]
+    mean = sum(gaps) / LAG_ROWS
+    return mean if len(gaps) == LAG_ROWS and mean > bound else None
 
 
 class Average:

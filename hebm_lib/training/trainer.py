@@ -31,6 +31,7 @@ from hebm_lib.training.phases import (
     Phase,
     alpha_alone,
     alpha_rate,
+    chains_lag,
     epochs_before,
     ladder_alone,
     phases_of,
@@ -334,7 +335,12 @@ class Trainer:
         self.seconds += seconds
         self._check(row)
         self.history.append(row)
-        bar.set_postfix({k: f"{row[k]:.3g}" for k in ("sse", "loss", "f_difference") if k in row}, refresh=False)
+        shown = {k: f"{row[k]:.3g}" for k in ("sse", "loss", "f_difference") if k in row}
+        gap = chains_lag(self.history, self.training.energy.lag)
+        if gap is not None:
+            row["chains_lag"] = gap
+            shown["chains lag"] = f"{gap:.2g} nats"
+        bar.set_postfix(shown, refresh=False)
         if self.run_dir is not None and self.fabric.is_global_zero:
             path = self.run_dir / "metrics.jsonl"
             with checkpoint.saying_why(path, self._last_good()), open(path, "a", encoding="utf-8") as file:
