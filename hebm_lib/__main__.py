@@ -1,10 +1,12 @@
 """The command line: ``python -m hebm_lib COMMAND``, with the commands that ``--help`` lists.
 
-Exit codes: 0 done; 2 the request was wrong (unknown name, bad setting, missing data); 3 training diverged.
+Exit codes: 0 done; 2 the request was wrong (unknown name, bad setting, missing data), or the disk is full; 3 training
+diverged; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
 import argparse
-import shutil
+import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from hebm_lib.model import build_model
 from hebm_lib.reproduction import claims as scoreboard
 from hebm_lib.reproduction import publishing
 from hebm_lib.reproduction.results import result_names
-from hebm_lib.training import DivergenceError, Trainer
+from hebm_lib.training import DivergenceError, Trainer, TrainingInterrupted
 
 RUNS = Path("runs")
 
@@ -30,9 +32,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name every experiment, published run and data set")
     train = commands.add_parser("train", help="train an experiment into runs/NAME", add_help=False)
-    train.add_argument("name", nargs="?")
     train.add_argument("--run-dir", type=Path, help="another folder for the run")
-    train.add_argument("--overwrite", action="store_true", help="remove an earlier run in that folder first")
+    train.add_argument("--overwrite", action="store_true", help="take the place of an earlier run in that folder")
     train.add_argument(
         "--set", action="store_true", help="the rest are settings: --training.epochs 3 or training.epochs=3"
     )
@@ -43,6 +44,10 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=help_text)
         command.add_argument("run", type=Path, help="a run's folder, or a name under runs/")
+        if name == "resume":
+            command.add_argument(
+                "--allow-changes", action="store_true", help="go on although other settings changed than the epochs"
+            )
     command.add_argument("--numbers-only", action="store_true", help="keep the weights to yourself (further seeds)")
     commands.add_parser("fetch", help="download a data set").add_argument("name")
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
@@ -71,38 +76,60 @@ def list_all() -> None:
     print("data sets:", ", ".join(available_datasets()))
 
 
-def train(arguments: argparse.Namespace, settings: list[str]) -> None:
-    if not arguments.name:
+def experiment_and_settings(rest: list[str]) -> tuple[str, list[str]]:
+    """The experiment's name and the settings in what follows ``train``, in either order.
+
+    A setting before the name takes one value: the ``3`` of ``--training.epochs 3 digits`` is no name.
+    """
+    free = [i for i, word in enumerate(rest) if not word.startswith("-") and "=" not in word]
+    taken = {i for i in free if i and rest[i - 1].startswith("--") and "=" not in rest[i - 1]}
+    names = [i for i in free if i not in taken]
+    if rest and not rest[0].startswith("-") and "=" not in rest[0]:
+        at = 0
+    elif len(names) == 1:
+        at = names[0]
+    elif not rest:
         raise ValueError(f"train what? There are {', '.join(EXPERIMENTS)}")
-    default = load_experiment(arguments.name)
-    # `training.epochs=3` is accepted beside `--training.epochs 3`; tyro knows every setting's name and type.
+    else:
+        raise ValueError("train what? Name the experiment first: python -m hebm_lib train digits --training.epochs 3")
+    return rest[at], rest[:at] + rest[at + 1 :]
+
+
+def with_settings(config: ExperimentConfig, settings: list[str], command: str) -> ExperimentConfig:
+    """A config with settings of the command line: ``--training.epochs 3`` or ``training.epochs=3``."""
+    # tyro knows every setting's name and type.
     flags = [f"--{item}" if "=" in item and not item.startswith("-") else item for item in settings]
-    config = tyro.cli(
-        ExperimentConfig,
-        default=default,
-        args=flags,
-        prog=f"python -m hebm_lib train {arguments.name}",
-        use_underscores=True,
-    )
+    program = f"python -m hebm_lib {command}"
+    return tyro.cli(ExperimentConfig, default=config, args=flags, prog=program, use_underscores=True)
+
+
+def train(arguments: argparse.Namespace, rest: list[str]) -> None:
+    name, settings = experiment_and_settings(rest)
+    config = with_settings(load_experiment(name), settings, f"train {name}")
     run_dir = arguments.run_dir or RUNS / config.name
-    if arguments.overwrite and (run_dir / "config.json").exists():
-        shutil.rmtree(run_dir)
+    # Whatever can be wrong with the request shows before an earlier run is touched.
     data = load_split(config.data, "train")
     torch.manual_seed(config.training.seed)
-    trainer = Trainer(build_model(config.model), config, run_dir).fit(data)
+    trainer = Trainer(build_model(config.model), config, run_dir)
+    replacing = arguments.overwrite and trainer.fabric.is_global_zero
+    with checkpoint.set_aside(run_dir) if replacing else contextlib.nullcontext() as old:
+        trainer.fit(data)
     say_where_next(trainer, run_dir)
+    if old is not None and old.exists():
+        print(f"{old} holds files that no run wrote: they were kept")
 
 
-def resume(run_dir: Path) -> None:
-    config = checkpoint.read_config(run_dir)
+def resume(run_dir: Path, settings: list[str], allow_changes: bool) -> None:
+    stored = checkpoint.read_config(run_dir)
+    config = with_settings(stored, settings, f"resume {run_dir}") if settings else stored
     data = load_split(config.data, "train")
-    trainer = Trainer(build_model(config.model), config).resume(run_dir).fit(data)
+    trainer = Trainer(build_model(config.model), config).resume(run_dir, allow_changes=allow_changes).fit(data)
     say_where_next(trainer, run_dir)
 
 
 def say_where_next(trainer: Trainer, run_dir: Path) -> None:
     if trainer.fabric.is_global_zero:
-        print(f"trained {trainer.config.name}: {trainer.step} steps, {trainer.seconds:.0f} s, in {run_dir}")
+        print(f"trained {trainer.record.name}: {trainer.step} steps, {trainer.seconds:.0f} s, in {run_dir}")
         print(f"next: python -m hebm_lib evaluate {run_dir}")
 
 
@@ -148,12 +175,24 @@ def run_bench(options: argparse.Namespace) -> None:
     bench(quick=options.quick, device=options.device, threads=options.threads, draw=options.draw, only=only)
 
 
+def say_what_the_console_can() -> None:
+    """Print a question mark for a letter that the console does not have (σ on Windows' cp1252) instead of dying of it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def complain(error: BaseException) -> None:
+    print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> int:
+    say_what_the_console_can()
     parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command != "train":
+    if rest and options.command not in ("train", "resume"):
         parser.error(f"unknown: {' '.join(rest)}")
-    if options.command == "train" and not options.name and {"-h", "--help"} & set(rest):
+    if options.command == "train" and rest and not set(rest) - {"-h", "--help"}:
         print("usage: python -m hebm_lib train NAME [--run-dir DIR] [--overwrite] [--set SETTINGS]")
         print("       python -m hebm_lib train NAME --help   lists every setting of that experiment")
         return 0
@@ -163,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     actions = {
         "list": list_all,
         "train": lambda: train(options, rest),
-        "resume": lambda: resume(run),
+        "resume": lambda: resume(run, rest, options.allow_changes),
         "evaluate": lambda: evaluate(run),
         "publish": lambda: publish(run, not options.numbers_only),
         "fetch": lambda: fetch(options.name),
@@ -176,11 +215,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         actions[options.command]()
     except DivergenceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 3
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        complain(error)
         return 2
+    except TrainingInterrupted as stop:
+        complain(stop)
+        return 128 + stop.signum
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
     return 0
 
 

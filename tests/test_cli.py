@@ -1,7 +1,10 @@
 """``python -m hebm_lib``: what it prints, what it writes, how it ends."""
 
+import contextlib
 import json
+import signal
 import subprocess
+import time
 
 import pytest
 import torch
@@ -79,8 +82,7 @@ def test_resuming_an_interrupted_run_from_the_command_line(here, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            main(["train", "digits", *settings])
+        assert main(["train", "digits", *settings]) == 130
     assert main(["resume", "runs/digits"]) == 0
     assert main(["train", "digits", "--run-dir", "whole", *settings]) == 0
     one, two = (load_run(here / folder).state_dict() for folder in ("runs/digits", "whole"))
@@ -113,6 +115,124 @@ def test_divergence_has_an_exit_code_of_its_own(here, capsys):
     wild = ["--training.energy_bound", "1e-6", "--training.epochs", "3", *QUICK[2:]]
     assert main(["train", "digits", *wild]) == 3
     assert "diverged at step 7" in capsys.readouterr().err
+
+
+def test_overwriting_keeps_the_old_run_until_the_new_one_can_start(here, capsys):
+    """What is wrong with the request shows first: data that are missing, too few of them, a setting that is refused."""
+    assert main(["train", "digits", *QUICK]) == 0
+    before = sorted((p.relative_to(here), p.stat().st_mtime_ns) for p in (here / "runs").rglob("*") if p.is_file())
+    for wrong in (["--data.name", "nowhere"], ["--training.batch_size", "5000"], ["--training.kl_weights", "1.0"]):
+        with contextlib.suppress(SystemExit):
+            assert main(["train", "digits", "--overwrite", *QUICK, *wrong]) == 2
+        after = sorted((p.relative_to(here), p.stat().st_mtime_ns) for p in (here / "runs").rglob("*") if p.is_file())
+        assert after == before, wrong
+    assert [p.name for p in (here / "runs").iterdir()] == ["digits"]
+
+
+def test_overwriting_leaves_what_no_run_wrote(here, capsys):
+    """Another model's folder with a config.json is not touched; a note in a run's own folder outlives the run."""
+    foreign = here / "runs" / "digits"
+    foreign.mkdir(parents=True)
+    (foreign / "config.json").write_text('{"architectures": ["BertModel"]}')
+    (foreign / "thesis.tex").write_text("three years")
+    assert main(["train", "digits", "--overwrite", *QUICK]) == 2
+    assert "not a run of this library" in capsys.readouterr().err
+    assert sorted(p.name for p in foreign.iterdir()) == ["config.json", "thesis.tex"]
+
+    foreign.rename(here / "runs" / "bert")
+    assert main(["train", "digits", *QUICK]) == 0
+    (foreign / "thesis.tex").write_text("three years")
+    assert main(["train", "digits", "--overwrite", *QUICK]) == 0
+    assert "holds files that no run wrote" in capsys.readouterr().out
+    kept = here / "runs" / "digits.replaced"
+    assert [p.name for p in kept.iterdir()] == ["thesis.tex"] and not (foreign / "thesis.tex").exists()
+
+
+def test_a_setting_before_the_name_is_no_name(here, capsys):
+    assert main(["train", "--training.epochs", "1", *QUICK[2:], "digits"]) == 0
+    assert main(["train", "training.epochs=1", "digits", "--overwrite", *QUICK[2:]]) == 0
+    assert read_config(here / "runs" / "digits").training.epochs == 1
+    assert main(["train", "--training.epochs", "3"]) == 2
+    assert "Name the experiment first" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_more_epochs_and_with_other_settings_only_when_told(here, capsys):
+    assert main(["train", "digits", *QUICK]) == 0
+    run = here / "runs" / "digits"
+    assert main(["resume", "digits", "--training.epochs", "2"]) == 0
+    assert load_state(latest_checkpoint(run))["step"] == 28
+    assert main(["resume", "digits", "--training.epochs", "3", "--training.batch_size", "200"]) == 2
+    assert "training.batch_size 100 → 200" in capsys.readouterr().err
+    # A config that was edited by hand is a changed one, too.
+    config = json.loads((run / "config.json").read_text())
+    config["training"] |= {"epochs": 3, "seed": 9}
+    (run / "config.json").write_text(json.dumps(config))
+    assert main(["resume", "digits"]) == 2
+    assert "training.seed 1 → 9" in capsys.readouterr().err
+    assert main(["resume", "digits", "--allow-changes"]) == 0
+    first, second = json.loads((run / "provenance.json").read_text())["changes"]
+    assert first == {"step": 14, "settings": {"training.epochs": [1, 2]}}
+    assert second == {"step": 28, "settings": {"training.epochs": [2, 3], "training.seed": [1, 9]}}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_console_without_greek_letters_prints_what_it_can(encoding):
+    environment = subprocess_env(PYTHONIOENCODING=encoding)
+    for arguments in (["list"], ["train", "digits", "--help"], ["train", "σ"]):
+        done = subprocess.run([PYTHON, "-m", "hebm_lib", *arguments], cwd=ROOT, env=environment, capture_output=True)
+        assert b"UnicodeEncodeError" not in done.stderr and b"Traceback" not in done.stderr
+        assert done.returncode == (2 if "σ" in arguments else 0)
+
+
+@pytest.mark.parametrize("sent, code, said", [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
+def test_a_stopped_training_saves_and_says_how_to_go_on(tmp_path, sent, code, said):
+    settings = ["--training.epochs", "200", "--training.log_every", "1"]
+    command = [PYTHON, "-m", "hebm_lib", "train", "digits", "--run-dir", str(tmp_path / "run"), *settings]
+    process = subprocess.Popen(command, env=subprocess_env(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline, log = time.monotonic() + 120, tmp_path / "run" / "metrics.jsonl"
+    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size):
+        time.sleep(0.02)
+    process.send_signal(sent)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    assert "Traceback" not in error
+    last = latest_checkpoint(tmp_path / "run")
+    assert f"stopped by {said} at step {load_state(last)['step']}. Saved in {last}" in error
+    assert f"python -m hebm_lib resume {tmp_path / 'run'}" in error
+    assert not list((tmp_path / "run").glob(".lock*"))
+
+
+FULL_DISK = """
+import resource, signal, sys
+from hebm_lib.__main__ import main
+
+def fill(*_):  # from now on no file grows past 20 kB
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+from hebm_lib.training import Trainer
+save = Trainer._save
+def save_once(self):
+    save(self)
+    fill()
+Trainer._save = save_once
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_names_folder_and_what_is_safe(tmp_path):
+    pytest.importorskip("resource")
+    run, script = tmp_path / "run", tmp_path / "full.py"
+    script.write_text(FULL_DISK)
+    settings = ["--run-dir", str(run), "--training.epochs", "2", *QUICK[2:]]
+    command = [PYTHON, str(script), "train", "digits", *settings]
+    done = subprocess.run(command, env=subprocess_env(), capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000014"], "nothing half written is left"
+    assert f"{run / 'checkpoints' / 'step-00000028'}" in done.stderr and "could not be written" in done.stderr
+    assert f"The last good checkpoint, {latest_checkpoint(run)}, stays" in done.stderr and "MB free" in done.stderr
+    assert load_run(run).latents.dims == (2, 8)
 
 
 @pytest.mark.parametrize(

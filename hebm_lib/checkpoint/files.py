@@ -71,10 +71,12 @@ def saying_why(path: Path, safe: str = "What was there before stays."):
     """
     try:
         yield
-    except (WriteError, CheckpointError):
+    except CheckpointError:
         raise
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise WriteError(f"{path} could not be written ({error}); {free_space(path)}. {safe}") from error
+        # Of blocks inside one another the outermost speaks, of the first cause: a checkpoint, not one file in it.
+        cause = error.__cause__ if isinstance(error, WriteError) and error.__cause__ else error
+        raise WriteError(f"{path} could not be written ({cause}); {free_space(path)}. {safe}") from cause
 
 
 def free_space(path: Path) -> str:
