@@ -8,6 +8,7 @@ from conftest import ROOT
 
 LIBRARY = ROOT / "hebm_lib"
 FLOORS = {
+    "cpu_speed": 1,
     "latents": 1,
     "langevin": 1,
     "provenance": 1,

@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal
 
 from hebm_lib import LadderGenerator, LadderInference, LatentSpec, build_model, load_experiment
 from hebm_lib.config import GeneratorConfig, InferenceConfig, PriorConfig
+from hebm_lib.cpu_speed import tuned
 from hebm_lib.networks import EnergyMLP, Entry
 
 ENTRIES = typing.get_args(typing.get_args(typing.get_type_hints(GeneratorConfig)["entries"])[0])
@@ -200,13 +201,15 @@ def test_a_gradient_reaches_every_parameter_of_the_energy(spectral_norm):
 
 
 def twins(config):
-    """One model twice, with the same weights: in plain memory order and out of place, and as `Trainer` keeps it."""
+    """One model twice, with the same weights: in plain memory order, and as `Trainer` keeps it, to be run in `tuned`."""
     plain = build_model(config)
-    fast = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    for module in plain.modules():
-        if isinstance(module, torch.nn.LeakyReLU):
-            module.inplace = False
-    return plain, fast
+    return plain, copy.deepcopy(plain).to(memory_format=torch.channels_last)
+
+
+def tuned_outputs_and_gradients(model, x, z) -> list[torch.Tensor]:
+    """`outputs_and_gradients` as in a training step."""
+    with tuned():
+        return outputs_and_gradients(model, x, z)
 
 
 def outputs_and_gradients(model, x, z) -> list[torch.Tensor]:
@@ -243,17 +246,18 @@ def test_fast_forms_are_the_same_functions(name, channels):
     )
     plain, fast = twins(config)
     x, z = torch.rand(5, channels, 8, 8) * 2 - 1, torch.randn(5, 7, requires_grad=True)
-    for a, b in zip(outputs_and_gradients(plain, x, z), outputs_and_gradients(fast, x, z), strict=True):
+    for a, b in zip(outputs_and_gradients(plain, x, z), tuned_outputs_and_gradients(fast, x, z), strict=True):
         torch.testing.assert_close(a, b.contiguous(), rtol=1e-4, atol=1e-5 * max(1.0, a.abs().max().item()))
 
 
 def test_fast_forms_of_the_authors_networks_are_used_and_agree():
     plain, fast = twins(load_experiment("svhn-hs").model)
     x, z = torch.rand(4, 3, 32, 32) * 2 - 1, torch.randn(4, 16, requires_grad=True)
-    expected, found = outputs_and_gradients(plain, x, z), outputs_and_gradients(fast, x, z)
+    expected, found = outputs_and_gradients(plain, x, z), tuned_outputs_and_gradients(fast, x, z)
     for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(a, b.contiguous(), rtol=1e-4, atol=1e-5 * max(1.0, a.abs().max().item()))
-    image = fast.generator.rungs[0].climb[-1](torch.randn(2, 32, 8, 8).to(memory_format=torch.channels_last))
+    with tuned():
+        image = fast.generator.rungs[0].climb[-1](torch.randn(2, 32, 8, 8).to(memory_format=torch.channels_last))
     assert "FourPixels" in type(image.grad_fn).__name__
 
 
@@ -261,7 +265,9 @@ def test_fast_forms_have_second_derivatives():
     """`torch.autograd.functional.jvp` differentiates the gradient."""
     plain, fast = twins(tiny_model())
     z, direction = torch.randn(2, 3, 5)
-    expected, found = (torch.autograd.functional.jvp(m.generator, z, direction)[1] for m in (plain, fast))
+    expected = torch.autograd.functional.jvp(plain.generator, z, direction)[1]
+    with tuned():
+        found = torch.autograd.functional.jvp(fast.generator, z, direction)[1]
     torch.testing.assert_close(found.contiguous(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -277,7 +283,8 @@ def test_the_features_of_a_descent_stay_as_they_were_read(join):
             kept.append((feature, feature.clone()))
         return parts[level - 1]
 
-    generator.descend(choose)
+    with tuned():
+        generator.descend(choose)
     assert len(kept) == 2 and all(torch.equal(now, then) for now, then in kept)
 
 

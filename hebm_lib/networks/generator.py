@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from hebm_lib.config import GeneratorConfig
+from hebm_lib.cpu_speed import LeakyReLU, lies_channels_last
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks.blocks import Overwriting, activated, conv, dense, lies_channels_last, up
+from hebm_lib.networks.blocks import activated, conv, dense, up
 
 __all__ = ["Entry", "LadderGenerator", "Rung"]
 
@@ -85,11 +86,11 @@ class Rung(nn.Module):
         for after in [round(width * ratio ** (i + 1)) for i in range(doublings)]:
             # Addition keeps the width while the side doubles and narrows afterwards; concatenation narrows at once.
             middle = after if join == "concat" else width
-            layers += activated(up(width, middle), middle, slope, batch_norm, Overwriting)
-            layers += [conv(middle, after), nn.LeakyReLU(slope, inplace=True)]
+            layers += activated(up(width, middle), middle, slope, batch_norm, feeds_convolution=True)
+            layers += [conv(middle, after), LeakyReLU(slope)]
             width = after
         if doublings == 0:
-            layers += [conv(width, width_below), nn.LeakyReLU(slope, inplace=True)]
+            layers += [conv(width, width_below), LeakyReLU(slope)]
         # The last activation is left to the join that follows.
         self.climb = nn.Sequential(*layers[:-1])
 

@@ -4,7 +4,6 @@ The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn w
 """
 
 import contextlib
-import ctypes
 import json
 import math
 import signal
@@ -22,6 +21,7 @@ from tqdm.auto import tqdm
 from hebm_lib import checkpoint
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
 from hebm_lib.config import ExperimentConfig, RunConfig, TrainingConfig, from_dict, to_dict
+from hebm_lib.cpu_speed import kept_memory, tuned
 from hebm_lib.data import ImageDataset
 from hebm_lib.provenance import provenance
 from hebm_lib.training.batches import Batches, as_batches
@@ -99,8 +99,6 @@ class Trainer:
         check_levels(self.training, self.record)
         self.fabric = fabric or make_fabric(self.training.precision)
         check_precision(self.fabric, self.training.precision)
-        if self.fabric.device.type == "cpu":
-            keep_freed_memory()
         self.model = put_on_device(model, self.fabric.device)
         same_weights_everywhere(self.model, self.fabric)
         self.run_dir = None if run_dir is None else Path(run_dir)
@@ -181,7 +179,7 @@ class Trainer:
         total = phases[-1].end if phases else 0
         bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.record.name, unit="step")
         self.clock = time.perf_counter()
-        with bar:
+        with bar, kept_memory() if self.fabric.device.type == "cpu" else contextlib.nullcontext():
             for phase in phases:
                 if self.step < phase.end:
                     self._enter(phase)
@@ -278,7 +276,8 @@ class Trainer:
     def _take(self, updates: Iterator[Update]) -> None:
         """One step of the run: the gradient steps that are asked for. Nothing here waits for the device."""
         log_norms = (self.step + 1) % self.training.log_every == 0
-        with self.fabric.autocast():
+        # Tuned forms for this step alone: what a user calls between steps, and afterwards, is plain.
+        with self.fabric.autocast(), tuned():
             for update in updates:
                 parameters = self.groups.get(update.group)
                 if parameters is None:  # all frozen
@@ -511,19 +510,6 @@ class Trainer:
             old, new = replace(old, data=None), replace(new, data=None)
         self.may_change, self.changes = allow_changes, changes_between(to_dict(old), to_dict(new))
         self._refuse_changes()
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep memory that one step frees for the next step, instead of giving it back to the system.
-
-    Feature maps are megabytes; fetched anew in each step they cost a tenth of its time. For GNU's C library (Linux);
-    elsewhere nothing happens. A GPU's memory is kept by torch itself.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # the names of the two settings, from malloc.h
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(trim_threshold, 1 << 30)
-        mallopt(mmap_threshold, 1 << 25)
 
 
 def _run_name(run_dir) -> str:

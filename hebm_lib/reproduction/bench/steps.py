@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hebm_lib.config import ExperimentConfig
+from hebm_lib.cpu_speed import keep_freed_memory
 from hebm_lib.experiments import load_experiment
 from hebm_lib.model import build_model
 from hebm_lib.reproduction.bench.authors import AuthorsStep
@@ -80,6 +81,8 @@ def authors_side(name: str, device: torch.device) -> dict[str, Callable]:
 
 def our_side(name: str, device: torch.device) -> dict[str, Callable]:
     """What is timed of ours."""
+    if device.type == "cpu":
+        keep_freed_memory()  # as `Trainer.fit` does while it runs; only its steps are timed here
     config = load_experiment(name)
     x, last_epoch, langevin = images(config, device), float(config.training.epochs), config.training.langevin
     ours, half = trainer(config, device), trainer(config, device, "bf16-mixed")
