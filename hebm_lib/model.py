@@ -58,11 +58,10 @@ class JointEBM(nn.Module):
 
     def __init__(self, generator: LadderGenerator, inference: LadderInference, prior: nn.Module, sigma: float):
         super().__init__()
-        if not generator.latents == inference.latents == prior.latents:
-            raise ValueError(
-                f"generator, inference and prior disagree on the levels: {generator.latents.dims}, "
-                f"{inference.latents.dims}, {prior.latents.dims}"
-            )
+        ladders = [part for part in (generator, inference) if isinstance(part, LadderGenerator | LadderInference)]
+        if any(ladder.latents != prior.latents for ladder in ladders):
+            dims = ", ".join(str(part.latents.dims) for part in (*ladders, prior))
+            raise ValueError(f"generator, inference and prior disagree on the levels: {dims}")
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}")
         self.generator, self.inference, self.prior, self.sigma = generator, inference, prior, float(sigma)
@@ -117,7 +116,8 @@ class JointEBM(nn.Module):
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p_β(x|z) + f_α(z) + log N(z; 0, I)``, shape ``(n,)``: unnormalised, log Z(α) is left out."""
-        check_images(x, self.inference.channels, self.inference.image_size)
+        if isinstance(self.inference, LadderInference):
+            check_images(x, self.inference.channels, self.inference.image_size)
         if not self.training:
             check_range(x)
         return self.log_likelihood(x, z) + self.prior.log_prob_unnormalized(z)

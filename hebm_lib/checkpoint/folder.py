@@ -147,6 +147,8 @@ def locked(run_dir: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):  # Windows removes no file that is open: a free lock may lie about
                 path.unlink(missing_ok=True)
         lock.release()
+        with contextlib.suppress(OSError):  # a training that could not begin leaves no empty folder
+            run_dir.rmdir()
 
 
 def _holder(run_dir: Path) -> str:
