@@ -176,7 +176,11 @@ def test_a_run_goes_on_with_more_epochs_and_with_other_settings_only_when_told(h
 
 
 def test_a_console_without_greek_letters_prints_what_it_can():
-    script = "from hebm_lib.__main__ import main\nprint([main(['list']), main(['train', 'σ'])])\nmain(['train', 'digits', '-h'])"
+    script = """if True:
+        from hebm_lib.__main__ import main
+        print([main(["list"]), main(["train", "σ"])])
+        main(["train", "digits", "--help"])
+    """
     environment = subprocess_env(PYTHONIOENCODING="cp1252")
     done = subprocess.run([PYTHON, "-c", script], env=environment, capture_output=True)
     assert done.returncode == 0 and b"Error" not in done.stderr
