@@ -132,12 +132,11 @@ def locked(run_dir: Path) -> Iterator[None]:
     with saying_why(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(run_dir / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise FileExistsError(
-                f"{run_dir} is being trained by {_holder(run_dir)}: wait for it, or choose another folder"
-            ) from None
+        held = _acquired(lock)
+    if not held:
+        raise FileExistsError(
+            f"{run_dir} is being trained by {_holder(run_dir)}: wait for it, or choose another folder"
+        )
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         write_atomically(run_dir / HOLDER, json.dumps(holder) + "\n")
@@ -149,6 +148,14 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.release()
         with contextlib.suppress(OSError):  # a training that could not begin leaves no empty folder
             run_dir.rmdir()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 def _holder(run_dir: Path) -> str:
