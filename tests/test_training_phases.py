@@ -307,6 +307,14 @@ def test_resuming_is_bit_identical_across_every_phase(at, tmp_path):
     assert load_state(latest_checkpoint(tmp_path / "run"))["begun"][-1] == ("end", 37)
 
 
+def test_phases_need_no_experiment_and_no_image_set(digits):
+    """Settings of training alone, a tensor of images: what a stranger has."""
+    torch.manual_seed(1)
+    config = experiment()
+    by_tensor = Trainer(build_model(config.model), config.training, progress=False).fit(digits.batch(slice(None)))
+    assert same(weights(by_tensor.model), weights(trained(config).model))
+
+
 def test_a_run_whose_phases_are_done_cannot_get_others(tmp_path):
     trained(experiment(), tmp_path / "run")
     longer = experiment(epochs=3)

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hebm_lib.algorithm import Update, learn_energy, learn_ladder, learn_ratio
 from hebm_lib.config import TrainingConfig
-from hebm_lib.data import ImageDataset
 from hebm_lib.model import JointEBM
+from hebm_lib.training.batches import Batches
 
 __all__ = [
     "Average",
@@ -113,7 +113,7 @@ class FixedCodes:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: JointEBM, images: ImageDataset, batch: int = 1000) -> "FixedCodes":
+    def of(cls, model: JointEBM, images: Batches, batch: int = 1000) -> "FixedCodes":
         """Encode a data set; the model's mode is as it was afterwards. Nothing random, so a resumed run finds the same."""
         training = model.training
         model.eval()
