@@ -71,7 +71,7 @@ def learn_energy(
         len(z_plus), langevin.steps, langevin.step_size, metropolis=langevin.metropolis, generator=generator
     )
     for i in range(updates):
-        f_plus, f_minus = prior(z_plus).mean(), prior(z_minus).mean()
+        f_plus, f_minus = (f.mean() for f in on_both(prior, z_plus, z_minus))
         terms = {"f_posterior": f_plus, "f_prior": f_minus, "f_difference": f_plus - f_minus}
         yield Update("alpha", f_minus - f_plus, terms if i == 0 else {})  # one line of a log per visit
 
@@ -89,9 +89,14 @@ def learn_ratio(prior: nn.Module, z_plus: Tensor, *, generator: torch.Generator 
         generator: source of those draws.
     """
     noise = torch.randn(z_plus.shape, dtype=z_plus.dtype, device=z_plus.device, generator=generator)
-    f_plus, f_noise = prior(z_plus), prior(noise)
+    f_plus, f_noise = on_both(prior, z_plus, noise)
     loss = (nn.functional.softplus(-f_plus) + nn.functional.softplus(f_noise)).mean()
     yield Update("alpha", loss, {"f_posterior": f_plus.mean(), "logistic_loss": loss})
+
+
+def on_both(prior: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """``f(a)`` and ``f(b)`` of one and the same f: with spectral norm each call in training mode moves the weights."""
+    return prior(torch.cat([a, b])).split([len(a), len(b)])
 
 
 def learn_ladder(

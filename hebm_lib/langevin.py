@@ -50,7 +50,9 @@ def langevin_dynamics(
         z = z.detach() + 0.5 * step_size**2 * gradient + step_size * noise
         if trajectory:
             states.append(z)
-    return torch.stack(states) if trajectory else z.detach()
+    if trajectory:
+        return torch.stack(states)
+    return z if steps else z.clone()  # never the caller's own memory
 
 
 def langevin_block(
@@ -138,7 +140,7 @@ def metropolis_langevin(
 
     z, taken = z0.detach(), z0.new_zeros(len(z0))
     if not steps:
-        return z, taken + 1
+        return z.clone(), taken + 1  # never the caller's own memory
     noise = {"dtype": z.dtype, "device": z.device, "generator": generator}
     value, drifted = look(z)
     for _ in range(steps):

@@ -49,8 +49,10 @@ class GaussianPrior(nn.Module):
 
         There is no energy to be fast about: ``backend`` changes nothing.
         """
-        z0 = _start(self, n, z0, generator)
+        given, z0 = z0, _start(self, n, z0, generator)
         check_chain(z0, steps, step_size, every if trajectory else 1)
+        if not steps and z0 is given:
+            z0 = z0.clone()  # a sample is never the caller's own memory
         stride, states = every if trajectory else max(steps, 1), [z0]
         for _ in range(steps // stride):
             z = langevin_dynamics(self.log_prob_unnormalized, states[-1], stride, step_size, generator=generator)
@@ -231,9 +233,9 @@ def _fixed(energy: EnergyMLP) -> tuple[list[Tensor], list[Tensor]]:
             continue
         weight, norms = layer.parametrizations.weight.original, layer.parametrizations.weight
         for norm in norms:
-            was_training, norm.training = norm.training, False  # in training mode a call would move the vectors
-            weight = norm(weight)
-            norm.training = was_training
+            # What a call in evaluation mode gives. A call in training mode would move the vectors, and to change the mode
+            # for a moment would change it for other threads too.
+            weight = weight / torch.vdot(norm._u, torch.mv(weight, norm._v))
         weights.append(weight)
     weights[-1], biases[-1] = energy.lipschitz * weights[-1], energy.lipschitz * biases[-1]
     return weights, biases

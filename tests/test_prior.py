@@ -6,6 +6,7 @@ from conftest import quadrature
 from torch.distributions import MultivariateNormal
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, langevin_dynamics
+from hebm_lib.langevin import langevin_block, metropolis_langevin
 
 LATENTS = LatentSpec((2, 3))
 
@@ -138,6 +139,61 @@ def test_samples_of_a_learned_energy_follow_the_exact_density():
     assert prior(z).mean().item() == pytest.approx((prior(points) * weight).sum().item(), abs=0.12)
     noise = torch.randn(8_000, 2, dtype=torch.float64)
     assert abs(prior(noise).mean() - (prior(points) * weight).sum()) > 0.5
+
+
+def test_spectral_norm_stays_on_whatever_threads_do():
+    """Sampling changes no module's mode, not even for a moment in which another thread might look."""
+    prior, off = JointEBMPrior(LATENTS, (9, 9)).train(), []
+
+    def spy(module, was_set):
+        if not was_set:
+            off.append(module)
+
+    class Watched(type(prior.energy.layers[0].parametrizations.weight[0])):
+        def __setattr__(self, name, value):
+            if name == "training":
+                spy(self, value)
+            super().__setattr__(name, value)
+
+    for layer in prior.energy.layers:
+        layer.parametrizations.weight[0].__class__ = Watched
+    prior.sample(6, 5, 0.4)
+    assert not off
+    prior.eval()
+    assert len(off) == 3, "the spy is meant to see a change of mode"
+
+
+def test_fixed_weights_are_those_of_evaluation_mode_bit_for_bit():
+    prior = JointEBMPrior(LATENTS, (9, 8))
+    plain = prior.train().plain()
+    prior.eval()
+    for layer, weight in zip(prior.energy.layers, plain.weights, strict=True):
+        assert torch.equal(layer.weight, weight)
+
+
+@pytest.mark.parametrize("trajectory", [False, True])
+@pytest.mark.parametrize("backend", [None, "reference", "closed-form"])
+@pytest.mark.parametrize("make", [GaussianPrior, JointEBMPrior])
+def test_without_steps_a_sample_is_the_start_in_memory_of_its_own(make, backend, trajectory):
+    z0 = torch.randn(4, 5)
+    z = make(LATENTS).sample(4, 0, 0.4, z0=z0, backend=backend, trajectory=trajectory).squeeze(0)
+    assert torch.equal(z, z0)
+    z.zero_()
+    assert z0.abs().min() > 0
+
+
+def test_the_reference_chains_without_steps_return_memory_of_their_own():
+    z0 = torch.randn(4, 5)
+    for chain in (
+        langevin_dynamics,
+        lambda *a: metropolis_langevin(*a)[0],
+        lambda f, z, *a: langevin_block(f, z, slice(0, 2), *a),
+        lambda f, z, *a: langevin_dynamics(f, z, *a, trajectory=True)[0],
+    ):
+        z = chain(lambda z: -z.square().sum(-1), z0, 0, 0.4)
+        assert torch.equal(z, z0)
+        z.zero_()
+        assert z0.abs().min() > 0
 
 
 # ---- one level given the others -------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """Every backend of prior sampling against the float64 reference on the same noise, and how one is chosen."""
 
+import contextlib
 import subprocess
 import sys
 import tracemalloc
+import types
 import warnings
 from dataclasses import replace
 
@@ -101,17 +103,16 @@ def test_the_smooth_activation_follows_the_float64_reference(monkeypatch):
 
 
 def test_a_backend_without_that_gradient_gives_way(fresh):
-    """Silently where nobody asked for it; with one line where somebody did."""
+    """Silently where nobody asked for it; an error where somebody did."""
     prior = JointEBMPrior(LatentSpec((2, 3)), (9, 8), activation="silu").eval()
     z = torch.randn(20, 5)
     torch.testing.assert_close(prior.plain()(z), prior(z))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert prior.backend_for() == "closed-form"
-        one = prior.sample(4, 9, 0.4, generator=torch.Generator().manual_seed(1))
-    with pytest.warns(RuntimeWarning, match="'numba' .it has no gradient for the activation 'silu'"):
-        two = prior.sample(4, 9, 0.4, generator=torch.Generator().manual_seed(1), backend=need("numba"))
-    assert torch.equal(one, two)
+        prior.sample(4, 9, 0.4)
+    with pytest.raises(RuntimeError, match="'numba' cannot run here: it has no gradient for the activation 'silu'"):
+        prior.sample(4, 9, 0.4, backend=need("numba"))
     with pytest.raises(ValueError, match="there is no activation 'tanh': there are leaky, silu"):
         JointEBMPrior(LatentSpec((2, 3)), activation="tanh")
 
@@ -319,18 +320,19 @@ def test_without_numba_one_line_and_the_same_result(fresh, monkeypatch):
 @pytest.mark.parametrize(
     "backend, why", [("cuda-graph", "it needs a CUDA device"), ("triton", "CUDA device|installed")]
 )
-def test_a_backend_that_cannot_run_here_is_named_and_replaced(fresh, backend, why):
+def test_a_backend_that_is_asked_for_and_cannot_run_is_refused_every_time(fresh, backend, why):
     prior = JointEBMPrior(LatentSpec((2, 3)))
-    one, two = (torch.Generator().manual_seed(1) for _ in range(2))
-    with pytest.warns(RuntimeWarning, match=f"without the backend '{backend}' .*{why}"):
-        z = prior.sample(4, 9, 0.4, generator=one, backend=backend)
-    assert torch.equal(z, prior.sample(4, 9, 0.4, generator=two, backend="closed-form"))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=f"backend '{backend}' cannot run here: .*{why}.*closed-form"):
+            prior.sample(4, 9, 0.4, backend=backend)
 
 
-def test_without_triton_it_is_named_too(fresh, monkeypatch):
+def test_double_precision_and_a_missing_package_are_reasons_too(fresh, monkeypatch):
+    with pytest.raises(RuntimeError, match="'numba' cannot run here"):
+        JointEBMPrior(LatentSpec((2, 3))).double().sample(4, 9, 0.4, backend="numba")
     monkeypatch.setitem(sys.modules, "triton", None)
     assert objections("cuda")["triton"] == objections("cpu")["triton"] == "triton is not installed"
-    with pytest.warns(RuntimeWarning, match="triton is not installed"):
+    with pytest.raises(RuntimeError, match="triton is not installed"):
         JointEBMPrior(LatentSpec((2, 3))).sample(4, 9, 0.4, backend="triton")
 
 
@@ -357,6 +359,8 @@ def test_a_backend_that_fails_its_first_use_is_replaced(fresh, monkeypatch, made
     with pytest.warns(RuntimeWarning, match=why) as said:
         z = prior.sample(4, 9, 0.4, generator=one)
     assert len(said) == 1 and "more lines" not in str(said[0].message)
+    with pytest.raises(RuntimeError, match=why):
+        prior.sample(4, 9, 0.4, backend="numba")
     assert torch.equal(z, prior.sample(4, 9, 0.4, generator=two, backend="closed-form"))
 
 
@@ -409,6 +413,45 @@ def test_a_graph_is_replayed_and_kept_for_the_next_call(monkeypatch):
     for n in range(1, 8):
         sampling.CudaGraph(f, torch.randn(n, 5), 0.4, noise).advance(10)
     assert len(sampling.cuda_graph.graphs) == sampling.cuda_graph.KEPT
+
+
+def test_launches_go_to_the_device_of_the_states(monkeypatch):
+    """The present device may be another one: kernels and graphs are launched on the present one."""
+    entered, launched = [], []
+
+    @contextlib.contextmanager
+    def noted(device):
+        entered.append(device)
+        yield
+        entered.pop()
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *args, **how: launched.append(list(entered))
+
+    class Noted(Recorded):
+        def replay(self):
+            launched.append(list(entered))
+
+    for room in (sampling.cuda_graph, sampling.triton_chain):
+        monkeypatch.setattr(room, "on_device", noted)
+    monkeypatch.setattr(sampling.cuda_graph, "Captured", Noted)
+    sampling.cuda_graph.graphs.clear()
+    f, z0 = perceptron(5, (12,)), torch.randn(20, 5)
+    sampling.CudaGraph(f, z0, 0.4, None).advance(5)
+    triton = object.__new__(sampling.TritonChain)
+    triton.z, triton.generator, triton.slope, triton.step_size, triton.width, triton.depth = z0, None, 0.2, 0.4, 16, 1
+    triton.weights, triton.biases, triton.out = z0, z0, z0
+    triton.kernel = types.SimpleNamespace(run_chain=Kernel())
+    triton.advance(3)
+    assert launched == [[z0.device]] * 2
+    sampling.cuda_graph.graphs.clear()
+
+
+def test_a_cuda_device_becomes_the_present_one_and_no_other_does():
+    assert isinstance(sampling.chain.on_device(torch.device("cpu")), contextlib.nullcontext)
+    made = sampling.chain.on_device(torch.device("cuda", 1))
+    assert isinstance(made, torch.cuda.device) and made.idx == 1
 
 
 # ---- Triton ---------------------------------------------------------------------------------------------------------

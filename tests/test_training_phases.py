@@ -1,5 +1,6 @@
 """Learning the energy beyond Algorithm 1 as printed: phases, persistent chains with restarts, the average, the ratio."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -358,3 +359,18 @@ def test_the_curves_of_a_run_in_phases_have_gaps():
     assert [x != x for x in sse] == [x != x for x in kl] == ["sse" not in row for row in history]
     columns = thin(history)
     assert columns["sse"][-1] is None and columns["sse"][0] is not None and columns["f_prior"][0] is None
+
+
+@pytest.mark.parametrize("learn", ["energy", "ratio"])
+def test_both_means_of_a_difference_are_of_one_f(learn):
+    """With spectral norm each call in training mode moves the power iteration: two calls would be of two functions."""
+    prior = JointEBMPrior(LatentSpec((2, 3)), (9, 9)).train()
+    codes, before = torch.randn(20, 5), copy.deepcopy(prior)
+    if learn == "energy":
+        updates = learn_energy(prior, codes, LangevinConfig(3, 0.4))
+    else:
+        updates = learn_ratio(prior, codes)
+    next(updates)
+    before(codes)  # one call
+    for now, then in zip(prior.buffers(), before.buffers(), strict=True):
+        assert torch.equal(now, then)

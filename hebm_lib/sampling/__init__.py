@@ -67,6 +67,12 @@ def run_chain(
 
     Raises:
         ValueError: for a chain that cannot be run, an ``every`` that does not divide K, or an unknown backend.
+        RuntimeError: where the backend that is asked for cannot run here.
+
+    Example:
+        >>> f = Perceptron([torch.ones(4, 2), torch.ones(1, 4)], [torch.zeros(4), torch.zeros(1)], 0.2)
+        >>> run_chain(f, torch.zeros(3, 2), 20, 0.3, trajectory=True, every=5).shape
+        torch.Size([5, 3, 2])
     """
     check_chain(z0, steps, step_size, every if trajectory else 1)
     name = backend_for(f, z0, backend)
@@ -87,7 +93,19 @@ def run_chain(
 def backend_for(f: Perceptron, z0: Tensor, backend: str | None = None) -> str:
     """The backend that `run_chain` takes: the one that is asked for, or the fastest on this device.
 
-    One that is missing, or that fails its first use (`_failure`), gives way to the next with one line of warning.
+    Where none is asked for, one that is missing, or that fails its first use (`_failure`), gives way to the next with one
+    line of warning.
+
+    Raises:
+        ValueError: for an unknown backend.
+        RuntimeError: where the backend that is asked for cannot run here, with the reason.
+
+    Example:
+        >>> f = Perceptron([torch.ones(4, 2), torch.ones(1, 4)], [torch.zeros(4), torch.zeros(1)], 0.2)
+        >>> backend_for(f, torch.zeros(3, 2), "reference")
+        'reference'
+        >>> backend_for(f, torch.zeros(3, 2, dtype=torch.float64))
+        'closed-form'
     """
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}: there are {', '.join(BACKENDS)}")
@@ -101,14 +119,24 @@ def backend_for(f: Perceptron, z0: Tensor, backend: str | None = None) -> str:
         reason = reason or _failure(name, f, z0)
         if reason is None:
             return name
+        if backend:
+            raise RuntimeError(
+                f"the backend {name!r} cannot run here: {reason}. Leave `backend` out for the fastest that can, or name "
+                "'closed-form', which always can"
+            )
         # In double precision the closed form is what everyone gets: nothing is missing, nothing to say.
-        if backend or z0.dtype == torch.float32:
+        if z0.dtype == torch.float32:
             _say_once(f"prior sampling without the backend '{name}' ({reason}): another runs, with the same result")
     return "closed-form"
 
 
 def objections(device: torch.device | str, dtype: torch.dtype = torch.float32) -> dict[str, str | None]:
-    """For each backend, why it cannot run on this device in this precision; None where it can."""
+    """For each backend, why it cannot run on this device in this precision; None where it can.
+
+    Example:
+        >>> objections("cpu")["cuda-graph"]
+        'it needs a CUDA device'
+    """
     return {name: made.objection(torch.device(device), dtype) for name, made in BACKENDS.items()}
 
 

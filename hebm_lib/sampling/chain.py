@@ -1,12 +1,13 @@
 """What all backends share: the perceptron in plain tensors, and what a running chain offers."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["ACTIVATIONS", "Chain", "Perceptron"]
+__all__ = ["ACTIVATIONS", "Chain", "Perceptron", "on_device"]
 
 ACTIVATIONS = ("leaky", "silu")
 """What may stand behind a hidden layer: the leaky ReLU of the paper's networks, or the smooth ``x · sigmoid(x)``."""
@@ -21,6 +22,11 @@ class Perceptron:
         biases: ``b_1 … b_L`` and ``b_out``, which no gradient sees.
         slope: negative slope of the leaky ReLUs.
         activation: one of `ACTIVATIONS`.
+
+    Example:
+        >>> f = Perceptron([torch.ones(4, 2), torch.ones(1, 4)], [torch.zeros(4), torch.zeros(1)], slope=0.2)
+        >>> f.widths, f(torch.tensor([[1.0, 1.0], [-1.0, 0.0]]))
+        ((2, 4), tensor([ 8.0000, -0.8000]))
     """
 
     weights: list[Tensor]
@@ -69,3 +75,9 @@ class Chain(Protocol):
     @staticmethod
     def objection(device: torch.device, dtype: torch.dtype) -> str | None:
         """Why this backend cannot run on such tensors here, in a few words; None where it can."""
+
+
+def on_device(device: torch.device) -> AbstractContextManager:
+    """A CUDA device made the present one, as launches of kernels and graphs need it: they go to the present device,
+    whatever their tensors lie on. For any other device nothing."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hebm_lib.sampling.chain import ACTIVATIONS, Perceptron
+from hebm_lib.sampling.chain import ACTIVATIONS, Perceptron, on_device
 from hebm_lib.sampling.closed_form import ClosedForm
 
 __all__ = ["CudaGraph"]
@@ -62,12 +62,13 @@ class CudaGraph:
     def advance(self, steps: int) -> None:
         if steps == 0:
             return
-        captured = self._captured(min(steps, LONGEST))
-        captured.load(self.f, self.z)
-        for _ in range(steps // captured.steps):
-            captured.graph.replay()
-        captured.chain.advance(steps % captured.steps)
-        self.z.copy_(captured.chain.z)
+        with on_device(self.z.device):
+            captured = self._captured(min(steps, LONGEST))
+            captured.load(self.f, self.z)
+            for _ in range(steps // captured.steps):
+                captured.graph.replay()
+            captured.chain.advance(steps % captured.steps)
+            self.z.copy_(captured.chain.z)
 
     def _captured(self, steps: int) -> Captured:
         z = self.z

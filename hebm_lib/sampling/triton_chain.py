@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from hebm_lib.sampling.chain import Perceptron
+from hebm_lib.sampling.chain import Perceptron, on_device
 
 __all__ = ["TritonChain"]
 
@@ -59,11 +59,12 @@ class TritonChain:
             now = min(chunk, steps)
             for draw in draws[:now]:
                 torch.randn((n, d), device=draw.device, generator=self.generator, out=draw)
-            self.kernel.run_chain[(-(-n // LANES),)](
-                *(self.z, noise, self.weights, self.biases, self.out, n, d, now, self.slope, self.step_size),
-                LANES=LANES,
-                WIDTH=self.width,
-                DEPTH=self.depth,
-                num_warps=min(16, max(4, self.width // 8)),  # so many that no thread runs out of registers
-            )
+            with on_device(self.z.device):
+                self.kernel.run_chain[(-(-n // LANES),)](
+                    *(self.z, noise, self.weights, self.biases, self.out, n, d, now, self.slope, self.step_size),
+                    LANES=LANES,
+                    WIDTH=self.width,
+                    DEPTH=self.depth,
+                    num_warps=min(16, max(4, self.width // 8)),  # so many that no thread runs out of registers
+                )
             steps -= now

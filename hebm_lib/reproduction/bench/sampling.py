@@ -59,8 +59,11 @@ def time_sampling(setting: Setting, batch: int, rounds: int, device: torch.devic
     else:
         absent["TorchEBM"] = "torchebm is not installed"
     for name, objection in objections(device).items():
-        if objection is None and prior.backend_for(name) != name:
-            objection = "it failed its first use"
+        if objection is None:
+            try:
+                prior.backend_for(name)
+            except RuntimeError:
+                objection = "it failed its first use"
         if objection is None:
             calls[f"ours, {name}"] = partial(prior.sample, batch, steps, s, backend=name)
         else:
