@@ -49,8 +49,8 @@ def from_dict(cls: type, values: dict) -> Any:
 
     Example:
         >>> from hebm_lib.config import LangevinConfig
-        >>> from_dict(LangevinConfig, {"steps": 20})
-        LangevinConfig(steps=20, step_size=0.4)
+        >>> from_dict(LangevinConfig, {"steps": 20}).steps
+        20
         >>> from_dict(LangevinConfig, {"steps": "twenty"})
         Traceback (most recent call last):
         ...

@@ -14,13 +14,9 @@ __all__ = ["TrainingInterrupted", "asked_to_stop", "check_precision", "make_fabr
 
 
 def make_fabric(precision: str = "32-true") -> Fabric:
-    """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU.
-
-    Args:
-        precision: Fabric's name for it, such as ``32-true`` or ``bf16-mixed``; ``fabric run --precision`` wins.
-    """
+    """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU."""
     if os.environ.get("LT_CLI_USED"):
-        # Devices were chosen on the command line, reach Fabric through the environment, and have been launched.
+        # Every choice was made on the command line, reaches Fabric through the environment, and has been launched.
         return Fabric() if os.environ.get("LT_PRECISION") else Fabric(precision=precision)
     fabric = Fabric(devices=1, precision=precision)
     fabric.launch()
