@@ -24,8 +24,14 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def result() -> dict:
-    """What ``bench --quick`` measures."""
-    return bench.measure(CPU, quick=True, say=lambda *args, **kwargs: None)
+    """What ``bench --quick`` measures with one thread, in a process that has two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    found = bench.measure(CPU, quick=True, say=lambda *args, **kwargs: None)
+    given_back = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    assert given_back == 2
+    return found
 
 
 # ---- contenders -----------------------------------------------------------------------------------------------------
@@ -111,9 +117,10 @@ def answers(name: str, device: torch.device) -> dict:
 
 
 def test_contenders_elsewhere_run_in_another_process_and_say_what_went_wrong():
+    torch.set_num_threads(2)
     with timing.Elsewhere(answers, "digits", CPU) as elsewhere:
         assert elsewhere("who")["process"] == elsewhere.process.pid != os.getpid()
-        assert elsewhere("who")["threads"] == torch.get_num_threads() == 1
+        assert elsewhere("who")["threads"] == 2, "contenders have as many threads as the process that asks"
         with pytest.raises(ValueError, match="fell over"):
             elsewhere("fail")
     assert not elsewhere.process.is_alive()
@@ -164,8 +171,19 @@ def test_a_result_names_no_machine_and_no_path(result):
 
 
 def test_threads_are_set_for_the_run_and_given_back(result):
-    assert result["machine"]["threads"] == 1
+    assert result["machine"]["threads"] == 1, "the fixture's process has two"
+    with pytest.raises(KeyError), timing.on_threads(3):
+        assert torch.get_num_threads() == 3
+        raise KeyError
     assert torch.get_num_threads() == 1
+
+
+def test_a_negative_rest_is_printed_as_it_is():
+    """Parts are timed alone; together they may cost more than the chain. The first stored result has such rows."""
+    parts = {"noise": 0.2, "weights": 0.01, "products by torch": 0.5}
+    entry = {"setting": "s", "batch": 100, "default": "ours", "rows": {"ours": {"seconds": 1.0}}, "parts": parts}
+    row = tables.gap_table({"sampling": [entry | {"flops": 9e8}], "matmul_flops_per_second": 1e9}).splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")[3:9]] == ["1,000", "900", "200", "10.0", "-110", "500"]
 
 
 def test_quick_prints_tables_and_stores_nothing(result, monkeypatch, capsys, tmp_path):
