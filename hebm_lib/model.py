@@ -208,7 +208,9 @@ def build_prior(config: ModelConfig) -> nn.Module:
         return GaussianPrior(latents)
     kind = {"separate": p.levels == "separate", "activation": p.activation, "zero": p.start == "zero"}
     kind |= {"chains": p.chains, "restart": p.restart}
-    return JointEBMPrior(latents, p.hidden, p.spectral_norm, p.slope, p.lipschitz, **kind)
+    return JointEBMPrior(
+        latents, hidden=p.hidden, spectral_norm=p.spectral_norm, slope=p.slope, lipschitz=p.lipschitz, **kind
+    )
 
 
 @register("joint-ebm")

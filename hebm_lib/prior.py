@@ -87,11 +87,11 @@ class JointEBMPrior(nn.Module):
     def __init__(
         self,
         latents: LatentSpec,
-        hidden=(100, 100),
+        *,
+        hidden: tuple[int, ...] = (100, 100),
         spectral_norm: bool = True,
         slope: float = 0.2,
         lipschitz: float = 1.0,
-        *,
         separate: bool = False,
         chains: int = 0,
         restart: float = 0.0,
@@ -104,8 +104,9 @@ class JointEBMPrior(nn.Module):
                 "a layer of zeros has no largest singular value to divide by: zero needs spectral_norm=False"
             )
         self.latents, self.restart = latents, float(restart)
-        settings = (tuple(hidden), spectral_norm, slope, lipschitz, activation)
-        self.energy = SeparateEnergies(latents, *settings) if separate else EnergyMLP(latents.total, *settings)
+        settings = {"hidden": tuple(hidden), "spectral_norm": spectral_norm, "slope": slope, "lipschitz": lipschitz}
+        settings["activation"] = activation
+        self.energy = SeparateEnergies(latents, **settings) if separate else EnergyMLP(latents.total, **settings)
         self.register_buffer("chains", torch.randn(chains, latents.total) if chains else None)
         if zero:
             for f in self.energy.levels if separate else [self.energy]:

@@ -61,10 +61,15 @@ def tiny_model(**changes) -> ModelConfig:
 
 def tiny_experiment(*, model: ModelConfig | None = None, **training) -> ExperimentConfig:
     """The tiny model on the embedded digits: 14 steps per epoch, a logged line every 5 steps."""
-    settings = {"epochs": 2, "batch_size": 100, "log_every": 5, "langevin": LangevinConfig(5, 0.4)} | training
+    settings = {
+        "epochs": 2,
+        "batch_size": 100,
+        "log_every": 5,
+        "langevin": LangevinConfig(steps=5, step_size=0.4),
+    } | training
     return ExperimentConfig(
         name="tiny",
-        data=DataConfig("digits", size=8),
+        data=DataConfig(name="digits", size=8),
         model=model or tiny_model(),
         training=TrainingConfig(optimiser=settings.pop("optimiser", OptimiserConfig()), **settings),
     )

@@ -28,15 +28,28 @@ from hebm_lib.evaluation import draw_figures, metrics_table
 from hebm_lib.experiments import EXPERIMENTS
 from hebm_lib.metrics.summary import measure_model
 
-NONE = PriorConfig(())
+NONE = PriorConfig(hidden=())
 ONE_LEVEL = {
     "latent_dims": (3,),
-    "generator": GeneratorConfig((), (), (), (16,), 4, 8, plain_factors=(2,), plain_widths=(6,)),
-    "inference": InferenceConfig((), (), (), (16,), plain_factors=(2,), plain_widths=(6,)),
+    "generator": GeneratorConfig(
+        factors=(),
+        widths=(),
+        entries=(),
+        top_hidden=(16,),
+        base_factor=4,
+        base_width=8,
+        plain_factors=(2,),
+        plain_widths=(6,),
+    ),
+    "inference": InferenceConfig(
+        factors=(), widths=(), reads=(), top_hidden=(16,), plain_factors=(2,), plain_widths=(6,)
+    ),
 }
 THREE_MAPS = {
-    "generator": GeneratorConfig((2, 4), (6, 6), ("map", "map"), (16,), 4, 8),
-    "inference": InferenceConfig((2, 4), (6, 6), ("map", "map"), (16,)),
+    "generator": GeneratorConfig(
+        factors=(2, 4), widths=(6, 6), entries=("map", "map"), top_hidden=(16,), base_factor=4, base_width=8
+    ),
+    "inference": InferenceConfig(factors=(2, 4), widths=(6, 6), reads=("map", "map"), top_hidden=(16,)),
 }
 MODELS: dict[str, tuple[type, ModelConfig]] = {
     "vae": (VAE, tiny_model(kind="vae", prior=NONE, **ONE_LEVEL)),
@@ -46,15 +59,26 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
         tiny_model(
             kind="vlae",
             prior=NONE,
-            generator=GeneratorConfig((0,), (12,), ("map",), (16,), 4, 8, "gate", batch_norm=True),
-            inference=InferenceConfig((2,), (6,), ("map",), (16,), batch_norm=True, deviation="sigmoid"),
-            baseline=BaselineConfig("laplace"),
+            generator=GeneratorConfig(
+                factors=(0,),
+                widths=(12,),
+                entries=("map",),
+                top_hidden=(16,),
+                base_factor=4,
+                base_width=8,
+                join="gate",
+                batch_norm=True,
+            ),
+            inference=InferenceConfig(
+                factors=(2,), widths=(6,), reads=("map",), top_hidden=(16,), batch_norm=True, deviation="sigmoid"
+            ),
+            baseline=BaselineConfig(likelihood="laplace"),
         ),
     ),
     "provlae": (ProVLAE, tiny_model(kind="provlae", prior=NONE, baseline=BaselineConfig(epochs_per_step=0.5))),
     "lebm": (
         LatentEBM,
-        tiny_model(kind="lebm", baseline=BaselineConfig(posterior=LangevinConfig(4, 0.1)), **ONE_LEVEL),
+        tiny_model(kind="lebm", baseline=BaselineConfig(posterior=LangevinConfig(steps=4, step_size=0.1)), **ONE_LEVEL),
     ),
     "lvae": (
         LVAE,
@@ -72,7 +96,15 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
             kind="lvae",
             prior=NONE,
             latent_dims=(4, 3, 2),
-            generator=GeneratorConfig((0, 0), (12, 10), ("map", "map"), (16,), 4, 8, "replace"),
+            generator=GeneratorConfig(
+                factors=(0, 0),
+                widths=(12, 10),
+                entries=("map", "map"),
+                top_hidden=(16,),
+                base_factor=4,
+                base_width=8,
+                join="replace",
+            ),
             inference=THREE_MAPS["inference"],
         ),
     ),
@@ -102,14 +134,14 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
             latent_dims=(2, 2, 3),
             generator=replace(THREE_MAPS["generator"], join="concat"),
             inference=replace(THREE_MAPS["inference"], plain_factors=(8,), plain_widths=(5,)),
-            baseline=BaselineConfig("bernoulli"),
+            baseline=BaselineConfig(likelihood="bernoulli"),
         ),
     ),
 }
 OURS = {
     "joint EBM": tiny_model(),
-    "joint EBM, one f per level": tiny_model(prior=PriorConfig((10,), levels="separate")),
-    "joint EBM, persistent chains": tiny_model(prior=PriorConfig((10,), chains=30)),
+    "joint EBM, one f per level": tiny_model(prior=PriorConfig(hidden=(10,), levels="separate")),
+    "joint EBM, persistent chains": tiny_model(prior=PriorConfig(hidden=(10,), chains=30)),
 }
 HIERARCHIES = [name for name, (kind, _) in MODELS.items() if kind in (LVAE, HVAE, BIVA)]
 
@@ -120,7 +152,7 @@ def make(name: str, seed: int = 0):
 
 
 def experiment(name: str, **training):
-    settings = {"langevin": LangevinConfig(3 if name == "lebm" else 0, 0.4)} | training
+    settings = {"langevin": LangevinConfig(steps=3 if name == "lebm" else 0, step_size=0.4)} | training
     return tiny_experiment(model=MODELS[name][1], **settings)
 
 
@@ -171,12 +203,17 @@ WRONG = [
     (lambda: build_model(replace(MODELS["biva"][1], latent_dims=(3, 6, 3))), "must be even"),
     (
         lambda: build_model(
-            replace(MODELS["biva"][1], inference=InferenceConfig((2, 2), (6, 6), ("map", "map"), (16,)))
+            replace(
+                MODELS["biva"][1],
+                inference=InferenceConfig(factors=(2, 2), widths=(6, 6), reads=("map", "map"), top_hidden=(16,)),
+            )
         ),
         "factors must be equal",
     ),
     (
-        lambda: build_model(tiny_model(kind="lvae", prior=NONE, inference=InferenceConfig((2,), (6,), ("pooled",)))),
+        lambda: build_model(
+            tiny_model(kind="lvae", prior=NONE, inference=InferenceConfig(factors=(2,), widths=(6,), reads=("pooled",)))
+        ),
         "reads maps",
     ),
     (lambda: GeneratorConfig(join="replace", entries=("gain",)), "nothing to shift or to multiply"),
@@ -186,7 +223,7 @@ WRONG = [
     (lambda: InferenceConfig(factors=(4,), plain_factors=(2,), plain_widths=(8,)), "do not fall"),
     (lambda: GeneratorConfig(local_levels=(2,)), "local_levels must be levels below the top"),
     (lambda: tiny_model(generator=replace(tiny_model().generator, local_levels=(1,))), "multiple of the 16 places"),
-    (lambda: BaselineConfig("poisson"), "BaselineConfig.likelihood"),
+    (lambda: BaselineConfig(likelihood="poisson"), "BaselineConfig.likelihood"),
     (lambda: BaselineConfig(free_bits=-1.0), "free_bits must not be negative"),
     (lambda: BaselineConfig(epochs_per_step=0.0), "epochs_per_step must be positive"),
 ]
@@ -297,7 +334,7 @@ def test_ten_steps_on_the_embedded_digits(name, tmp_path):
 def test_a_step_stays_on_its_device(name, monkeypatch):
     """On torch's meta device to read a value, or to add or multiply with a tensor of the CPU, is an error."""
     config = OURS[name] if name in OURS else MODELS[name][1]
-    langevin = LangevinConfig(3 if config.prior.hidden else 0, 0.4)
+    langevin = LangevinConfig(steps=3 if config.prior.hidden else 0, step_size=0.4)
     training = tiny_experiment(model=config, langevin=langevin, kl_warmup_epochs=2).training
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # unknown to this device
     model = build_model(config).to("meta").train()

@@ -258,7 +258,7 @@ class Plane(nn.Module):
 
 def linear_lebm(steps, step_size):
     weight = torch.randn(16, 2, generator=gen(5), dtype=torch.float64)
-    chain = ShortRun(PAIR, 4, 1, LangevinConfig(steps, step_size))
+    chain = ShortRun(PAIR, 4, 1, LangevinConfig(steps=steps, step_size=step_size))
     return LatentEBM(Plane(weight), chain, GaussianPrior(PAIR).double(), 0.8), weight
 
 
@@ -288,7 +288,7 @@ def test_a_short_chain_has_not_arrived():
 
 def test_lebms_two_losses_by_hand(x):
     model = make("lebm").eval()
-    config = replace(STEP, langevin=LangevinConfig(5, 0.4))
+    config = replace(STEP, langevin=LangevinConfig(steps=5, step_size=0.4))
     energy, generator = model.algorithm(x, config, 0.0, gen())
     noise = gen()
     z0 = torch.randn(6, 3, generator=noise)

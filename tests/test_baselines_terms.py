@@ -16,7 +16,7 @@ from hebm_lib.baselines.common import VariationalBaseline, gaussian_kl_between, 
 from hebm_lib.baselines.lvae import precision_weighted
 from hebm_lib.config import BaselineConfig, LangevinConfig, TrainingConfig
 
-STEP = TrainingConfig(langevin=LangevinConfig(0, 0.4))
+STEP = TrainingConfig(langevin=LangevinConfig(steps=0, step_size=0.4))
 
 
 def gen(seed: int = 3) -> torch.Generator:
@@ -46,7 +46,7 @@ def exaggerated(name: str):
 
 
 def with_pixels(likelihood):
-    return build_model(tiny_model(kind="vlae", prior=NONE, baseline=BaselineConfig(likelihood))).eval()
+    return build_model(tiny_model(kind="vlae", prior=NONE, baseline=BaselineConfig(likelihood=likelihood))).eval()
 
 
 def test_the_three_likelihoods_are_torchs(x):

@@ -42,7 +42,9 @@ def left_over(folder) -> list[str]:
 # ---- there and back -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prior", [PriorConfig((12, 12)), PriorConfig((12,), spectral_norm=False), PriorConfig(())])
+@pytest.mark.parametrize(
+    "prior", [PriorConfig(hidden=(12, 12)), PriorConfig(hidden=(12,), spectral_norm=False), PriorConfig(hidden=())]
+)
 def test_a_model_comes_back_exactly(tmp_path, prior):
     config = tiny_model(prior=prior)
     model = build_model(config).eval()
@@ -187,7 +189,7 @@ def test_weights_that_do_not_fit_their_config_are_refused(model, tmp_path):
     save_model(model, replace(tiny_model(), latent_dims=(2, 4)), path)
     with pytest.raises(CheckpointError, match="does not fit the model: .* differ"):
         load_model(path)
-    save_model(model, replace(tiny_model(), prior=PriorConfig((12,))), path)
+    save_model(model, replace(tiny_model(), prior=PriorConfig(hidden=(12,))), path)
     with pytest.raises(CheckpointError, match="does not fit the model: prior.energy"):
         load_model(path)
 

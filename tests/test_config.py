@@ -29,7 +29,7 @@ def test_every_registered_experiment_survives_json(name):
 def test_settings_other_than_the_defaults_survive_json():
     config = dataclasses.replace(
         tiny_experiment(kl_weights=(0.5, 2.0), order="alpha-last", optimiser=OptimiserConfig(betas=(0.0, 0.99))),
-        data=DataConfig("digits", classes=(0, 2), size=8),
+        data=DataConfig(name="digits", classes=(0, 2), size=8),
     )
     again = from_dict(ExperimentConfig, json.loads(json.dumps(to_dict(config))))
     assert again == config
@@ -56,8 +56,8 @@ WRONG = [
     (lambda: GeneratorConfig(factors=(2, 4)), "one value per level"),
     (lambda: GeneratorConfig(widths=(0,)), "positive"),
     (lambda: GeneratorConfig(factors=(3,)), "powers of two"),
-    (lambda: GeneratorConfig((4, 2), (8, 8), ("map", "map")), "must not fall"),
-    (lambda: GeneratorConfig((0, 2), (8, 8), ("map", "map")), "must not fall"),
+    (lambda: GeneratorConfig(factors=(4, 2), widths=(8, 8), entries=("map", "map")), "must not fall"),
+    (lambda: GeneratorConfig(factors=(0, 2), widths=(8, 8), entries=("map", "map")), "must not fall"),
     (lambda: GeneratorConfig(factors=(8,), base_factor=4), "at least the largest"),
     (lambda: GeneratorConfig(factors=(0,), base_factor=0), "at least the largest"),
     (lambda: GeneratorConfig(join="sum"), "GeneratorConfig.join.*'add', 'concat'"),

@@ -154,7 +154,7 @@ def test_grey_becomes_colour_and_colour_grey(packs):
 
 
 def test_load_split_reads_what_a_config_says():
-    data = load_split(DataConfig("digits", classes=(1,), size=12, fit="resize", channels=3), "test")
+    data = load_split(DataConfig(name="digits", classes=(1,), size=12, fit="resize", channels=3), "test")
     assert data.images.shape[1:] == (3, 12, 12)
     assert set(data.labels.tolist()) == {1}
 

@@ -157,7 +157,7 @@ def test_the_librarys_bound_agrees_with_quadrature_on_a_real_model(grid):
 
 def test_gradients_pass_through_the_quadrature(grid):
     """The gradient of Eq. 10 (posterior minus prior expectation of ∇f) is that of the exact log-likelihood."""
-    prior = JointEBMPrior(LATENTS, (8,), spectral_norm=False).double()
+    prior = JointEBMPrior(LATENTS, hidden=(8,), spectral_norm=False).double()
     model = JointEBM(LinearGenerator(), LinearInference(), prior, SIGMA)
     x = torch.randn(4, 1, 1, 3, dtype=torch.float64)
     exact = torch.autograd.grad(exact_log_evidence(model, x, grid).mean(), prior.energy.layers[0].weight)[0]
@@ -182,7 +182,7 @@ def test_a_chain_on_a_gaussian_has_the_closed_form_variance_at_every_step(grid, 
 
 
 def test_propagated_law_is_the_law_of_the_samplers_chains(grid):
-    prior = JointEBMPrior(LATENTS, (16,), spectral_norm=False).double()
+    prior = JointEBMPrior(LATENTS, hidden=(16,), spectral_norm=False).double()
     with torch.no_grad():
         prior.energy.layers[1].weight.mul_(20)
     law = propagate(prior, grid, 7, 0.5)[-1]

@@ -96,7 +96,7 @@ def test_learning_by_chains_comes_nearer_to_the_codes(chains):
     target, grid = CoupledMixture(), Grid2D(5.0, 101)
     p = grid.density(target.log_prob)
     codes = target.sample(4000, torch.Generator().manual_seed(1))
-    prior = JointEBMPrior(LatentSpec((1, 1)), (32, 32), lipschitz=20.0, chains=chains)
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(32, 32), lipschitz=20.0, chains=chains)
     gaps = fit_by_chains(prior, codes, 20, 0.4, updates=300, generator=torch.Generator().manual_seed(2))
     exact = prior.double().eval()
     if chains:

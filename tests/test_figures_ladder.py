@@ -17,8 +17,10 @@ def ladder():
         tiny_model(
             latent_dims=(1, 1, 2),
             image_size=64,
-            generator=GeneratorConfig((2, 4), (3, 4), ("map", "gain"), (8,), 4, 5),
-            inference=InferenceConfig((2, 4), (3, 4), ("map", "pooled"), (8,)),
+            generator=GeneratorConfig(
+                factors=(2, 4), widths=(3, 4), entries=("map", "gain"), top_hidden=(8,), base_factor=4, base_width=5
+            ),
+            inference=InferenceConfig(factors=(2, 4), widths=(3, 4), reads=("map", "pooled"), top_hidden=(8,)),
         )
     )
 
@@ -89,7 +91,9 @@ def test_the_drawing_names_every_level(name):
 
 def test_a_ladder_of_one_level_can_be_drawn():
     config = tiny_model(
-        latent_dims=(3,), generator=GeneratorConfig((), (), (), (8,), 4, 6), inference=InferenceConfig((), (), (), (8,))
+        latent_dims=(3,),
+        generator=GeneratorConfig(factors=(), widths=(), entries=(), top_hidden=(8,), base_factor=4, base_width=6),
+        inference=InferenceConfig(factors=(), widths=(), reads=(), top_hidden=(8,)),
     )
     labels = [text.get_text() for text in draw_ladder(config).texts]
     assert "$z_1$" in labels and "6 × 2²" in labels

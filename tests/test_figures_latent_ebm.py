@@ -28,8 +28,8 @@ def model():
     config = tiny_model(
         kind="lebm",
         latent_dims=(2,),
-        generator=GeneratorConfig((), (), (), (16,), base_width=8),
-        inference=InferenceConfig((), (), ()),
+        generator=GeneratorConfig(factors=(), widths=(), entries=(), top_hidden=(16,), base_width=8),
+        inference=InferenceConfig(factors=(), widths=(), reads=()),
     )
     return build_model(config).double().eval()
 

@@ -16,7 +16,7 @@ LATENTS = LatentSpec((1, 2, 3))
 
 def rough(latents=LATENTS):
     """A prior whose energy matters, in float64."""
-    prior = JointEBMPrior(latents, (9, 8), spectral_norm=False).double().eval()
+    prior = JointEBMPrior(latents, hidden=(9, 8), spectral_norm=False).double().eval()
     for name, p in prior.named_parameters():
         p.data.mul_(3 if "weight" in name else 1)
     return prior

@@ -113,12 +113,12 @@ def test_class_switching_of_hand_made_chains():
     ],
 )
 def test_moments_and_the_stride_that_meets_them(k, steps, every, kept, stride):
-    assert kept_steps(LangevinConfig(k), steps, every) == (kept, stride)
+    assert kept_steps(LangevinConfig(steps=k), steps, every) == (kept, stride)
 
 
 def test_a_run_shorter_than_the_training_is_refused():
     with pytest.raises(ValueError, match="more than the 60 steps"):
-        kept_steps(LangevinConfig(60), 50, 10)
+        kept_steps(LangevinConfig(steps=60), 50, 10)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def classifier():
     return DigitClassifier(size=8).eval()
 
 
-CHAIN = LangevinConfig(4, 0.4)
+CHAIN = LangevinConfig(steps=4, step_size=0.4)
 
 
 def report(model, digits, classifier, **changes):

@@ -12,7 +12,7 @@ from hebm_lib.metrics import prior_report as room
 from hebm_lib.metrics.classifier import DigitClassifier
 from hebm_lib.metrics.prior_report import prior_report, prior_samples
 
-CHAIN = LangevinConfig(4, 0.4)
+CHAIN = LangevinConfig(steps=4, step_size=0.4)
 KINDS = {"gaussian", "prior", "long", "codes", "shuffled"}
 
 
@@ -23,10 +23,10 @@ def report(model, digits, **settings):
 @pytest.mark.parametrize(
     "prior, kinds",
     [
-        (PriorConfig((8, 8)), KINDS),
-        (PriorConfig((8, 8), levels="separate"), KINDS),
-        (PriorConfig((8, 8), chains=30), KINDS | {"persistent"}),
-        (PriorConfig(()), {"prior", "codes", "shuffled"}),
+        (PriorConfig(hidden=(8, 8)), KINDS),
+        (PriorConfig(hidden=(8, 8), levels="separate"), KINDS),
+        (PriorConfig(hidden=(8, 8), chains=30), KINDS | {"persistent"}),
+        (PriorConfig(hidden=()), {"prior", "codes", "shuffled"}),
     ],
 )
 def test_a_report_is_json_and_has_every_kind_of_sample(digits, prior, kinds):
@@ -37,7 +37,7 @@ def test_a_report_is_json_and_has_every_kind_of_sample(digits, prior, kinds):
 
 
 def test_samples_are_what_they_are_called():
-    model = build_model(tiny_model(prior=PriorConfig((8, 8), lipschitz=20.0, chains=30))).eval()
+    model = build_model(tiny_model(prior=PriorConfig(hidden=(8, 8), lipschitz=20.0, chains=30))).eval()
     chains = model.prior.chains.clone()
     samples = prior_samples(model, CHAIN, 70, torch.Generator().manual_seed(3))
     assert {name: tuple(z.shape) for name, z in samples.items()} == dict.fromkeys(samples, (70, 5))

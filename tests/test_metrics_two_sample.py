@@ -121,12 +121,12 @@ def test_classifier_two_sample_does_not_depend_on_a_common_scale_and_wants_equal
 
 def test_prior_fit_of_codes_that_are_gaussian(digits):
     """A model that encodes every image as N(0, I) fits the Gaussian, and its own Gaussian prior, up to the floor."""
-    model = build_model(tiny_model(kind="vlae", prior=PriorConfig(()))).eval()
+    model = build_model(tiny_model(kind="vlae", prior=PriorConfig(hidden=()))).eval()
     for p in model.inference.heads.parameters():
         nn.init.zeros_(p)
     codes = model.encode(digits.batch(slice(0, 5)))
     assert codes.mean.abs().max() == 0 and (codes.stddev - 1).abs().max() < 0.05
-    fit = prior_fit(model, digits, LangevinConfig(0), seed=3)
+    fit = prior_fit(model, digits, LangevinConfig(steps=0), seed=3)
     assert fit["spaces"] == ["z_1", "z_2", "all"] and set(fit["mmd2"]) == {
         "prior",
         "gaussian",
@@ -142,8 +142,8 @@ def test_prior_fit_of_codes_that_are_gaussian(digits):
 def test_prior_fit_of_a_published_model(digits):
     """`digits` has an energy that was fitted to its codes: it is closer to them than N(0, I)."""
     model = load_pretrained("digits")
-    fit = prior_fit(model, digits, LangevinConfig(60, 0.4), seed=1)
-    assert fit == prior_fit(model, digits, LangevinConfig(60, 0.4), seed=1)
+    fit = prior_fit(model, digits, LangevinConfig(steps=60, step_size=0.4), seed=1)
+    assert fit == prior_fit(model, digits, LangevinConfig(steps=60, step_size=0.4), seed=1)
     assert set(fit["mmd2"]) == set(fit["c2st"]) == {"prior", "gaussian", "matched", "long", "codes", "shuffled"}
     assert fit["mmd2"]["prior"][1] < 0.5 * fit["mmd2"]["gaussian"][1]
     assert fit["c2st"]["prior"][2] < fit["c2st"]["gaussian"][2]
@@ -187,7 +187,7 @@ class Twin(nn.Module):
 def test_shuffled_levels_show_what_separate_priors_would_miss(monkeypatch):
     monkeypatch.setattr("hebm_lib.metrics.two_sample.SAMPLES", 200)
     pixels = torch.randint(256, (900, 1, 2, 2), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    fit = prior_fit(Twin(), ImageDataset(pixels, torch.arange(900) % 3), LangevinConfig(0), seed=1)
+    fit = prior_fit(Twin(), ImageDataset(pixels, torch.arange(900) % 3), LangevinConfig(steps=0), seed=1)
     assert set(fit["mmd2"]) == {"prior", "gaussian", "matched", "codes", "shuffled"}
     for test, null, clear in (("mmd2", 0.0, 0.04), ("c2st", 0.5, 0.3)):
         shuffled, codes = fit[test]["shuffled"], fit[test]["codes"]
@@ -198,7 +198,7 @@ def test_shuffled_levels_show_what_separate_priors_would_miss(monkeypatch):
 
 
 def test_prior_fit_of_one_level_and_few_images(digits):
-    fit = prior_fit(make("lebm").eval(), digits.subset(slice(0, 101)), LangevinConfig(3), seed=1)
+    fit = prior_fit(make("lebm").eval(), digits.subset(slice(0, 101)), LangevinConfig(steps=3), seed=1)
     assert (
         fit["spaces"] == ["z_1"]
         and "shuffled" not in fit["mmd2"]

@@ -83,7 +83,7 @@ def test_elbo_plus_kl_is_the_evidence():
 
 def test_the_identity_holds_with_an_energy_too():
     """The same with a joint energy: log Z, the evidence and the posterior by quadrature in two dimensions."""
-    prior = JointEBMPrior(LATENTS, (16,), spectral_norm=False)
+    prior = JointEBMPrior(LATENTS, hidden=(16,), spectral_norm=False)
     prior.energy.layers[-1].weight.data *= 4
     model = linear_model(prior.eval())
     x = torch.randn(1, 1, 2, 2, dtype=torch.float64)
@@ -102,7 +102,7 @@ def test_the_identity_holds_with_an_energy_too():
 
 def test_eq_10_is_the_gradient_of_the_log_likelihood():
     """∂/∂α log p(z⁺) = ∂f(z⁺) - E_p[∂f]: autograd through the exact log Z against draws from the prior's own chain."""
-    prior = JointEBMPrior(LATENTS, (16,), spectral_norm=False).double()
+    prior = JointEBMPrior(LATENTS, hidden=(16,), spectral_norm=False).double()
     generator = torch.Generator().manual_seed(3)
     for layer, size in zip(prior.energy.layers, (1.5, 0.25)):  # an energy that bends: p_α is far from p_0
         layer.weight.data = size * torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64)
@@ -169,7 +169,7 @@ def test_log_joint_by_hand():
 
 @pytest.mark.parametrize("hidden", [(12, 12), ()])
 def test_shapes(hidden):
-    model = build_model(replace(tiny_model(), prior=PriorConfig(hidden))).eval()
+    model = build_model(replace(tiny_model(), prior=PriorConfig(hidden=hidden))).eval()
     x = torch.rand(4, 1, 8, 8) * 2 - 1
     assert model.latents == LatentSpec((2, 3))
     assert model.encode(x).mean.shape == (4, 5)

@@ -75,7 +75,9 @@ LADDERS = {
 def test_generator_shapes(ladder, join, entry, size, channels):
     dims, factors, widths, base = LADDERS[ladder]
     entries = tuple(entry if f else "map" for f in factors)
-    config = GeneratorConfig(factors, widths, entries, (8,), base, 5, join)
+    config = GeneratorConfig(
+        factors=factors, widths=widths, entries=entries, top_hidden=(8,), base_factor=base, base_width=5, join=join
+    )
     generator = LadderGenerator(LatentSpec(dims), size, channels, config)
     x = generator(torch.randn(4, sum(dims)))
     assert x.shape == (4, channels, size, size)
@@ -88,7 +90,16 @@ def test_generator_shapes(ladder, join, entry, size, channels):
 
 @pytest.mark.parametrize("size, base", [(12, 4), (20, 4), (28, 4), (32, 16), (64, 32)])
 def test_generator_sizes(size, base):
-    config = GeneratorConfig((2,), (6,), ("map",), (8,), base, 8, "concat", out_width=7)
+    config = GeneratorConfig(
+        factors=(2,),
+        widths=(6,),
+        entries=("map",),
+        top_hidden=(8,),
+        base_factor=base,
+        base_width=8,
+        join="concat",
+        out_width=7,
+    )
     x = LadderGenerator(LatentSpec((2, 3)), size, 3, config)(torch.randn(2, 5))
     assert x.shape == (2, 3, size, size)
 
@@ -97,7 +108,9 @@ def test_generator_sizes(size, base):
 @pytest.mark.parametrize("factors", [(), (1,), (2,), (4,), (2, 2), (1, 4), (1, 2, 4)])
 def test_inference_shapes(reads, size, channels, factors):
     dims = (1, 2, 3, 2)[: len(factors) + 1]
-    config = InferenceConfig(factors, (4,) * len(factors), (reads,) * len(factors), (8,))
+    config = InferenceConfig(
+        factors=factors, widths=(4,) * len(factors), reads=(reads,) * len(factors), top_hidden=(8,)
+    )
     q = LadderInference(LatentSpec(dims), size, channels, config)(torch.rand(5, channels, size, size) * 2 - 1)
     assert isinstance(q, Independent) and isinstance(q.base_dist, Normal)
     assert q.batch_shape == (5,) and q.event_shape == (sum(dims),)
@@ -130,7 +143,9 @@ def test_a_gain_scales_every_place_alike_and_within_its_range():
 
 def test_a_shift_cannot_break_the_symmetry_of_a_flat_feature():
     """Under a constant feature, a shift level changes only the image's amount, the same at every inner place."""
-    config = GeneratorConfig((1,), (6,), ("shift",), (8,), 4, 6, "add")
+    config = GeneratorConfig(
+        factors=(1,), widths=(6,), entries=("shift",), top_hidden=(8,), base_factor=4, base_width=6, join="add"
+    )
     generator = LadderGenerator(LatentSpec((2, 3)), 8, 1, config)
     flat = generator.rungs[0](torch.zeros(1, 6, 8, 8), torch.randn(1, 2))
     inner = flat[..., 1:-1, 1:-1].flatten()
@@ -144,13 +159,17 @@ def test_only_the_level_that_reads_the_map_sees_where(reads):
     x = torch.full((1, 1, 32, 32), -1.0)
     x[..., 15:17, 15:17] = 1
     moved = torch.roll(x, shifts=(2, 2), dims=(2, 3))
-    inference = LadderInference(LatentSpec((3, 1)), 32, 1, InferenceConfig((2,), (6,), (reads,), (8,)))
+    inference = LadderInference(
+        LatentSpec((3, 1)), 32, 1, InferenceConfig(factors=(2,), widths=(6,), reads=(reads,), top_hidden=(8,))
+    )
     change = (inference(moved).mean - inference(x).mean)[0, :3].abs().max().item()
     assert change > 1e-3 if reads == "map" else change < 1e-5
 
 
 def test_each_level_is_read_by_its_own_branch_off_the_trunk_below():
-    inference = LadderInference(LatentSpec((2, 2, 2)), 8, 1, InferenceConfig((2, 4), (4, 4), ("map",) * 2, (8,)))
+    inference = LadderInference(
+        LatentSpec((2, 2, 2)), 8, 1, InferenceConfig(factors=(2, 4), widths=(4, 4), reads=("map",) * 2, top_hidden=(8,))
+    )
     expected = [
         {"branches.0", "heads.0"},
         {"trunk.0", "branches.1", "heads.1"},
@@ -177,8 +196,17 @@ def test_a_gradient_reaches_every_parameter(join, entry, reads):
     model = build_model(
         tiny_model(
             latent_dims=(2, 2, 3),
-            generator=GeneratorConfig((2, 0), (6, 6), (entry, "map"), (16,), 4, 8, join, out_width=5),
-            inference=InferenceConfig((2, 2), (6, 6), (reads, "map"), (16,)),
+            generator=GeneratorConfig(
+                factors=(2, 0),
+                widths=(6, 6),
+                entries=(entry, "map"),
+                top_hidden=(16,),
+                base_factor=4,
+                base_width=8,
+                join=join,
+                out_width=5,
+            ),
+            inference=InferenceConfig(factors=(2, 2), widths=(6, 6), reads=(reads, "map"), top_hidden=(16,)),
         )
     )
     bound = model.elbo(torch.rand(16, 1, 8, 8) * 2 - 1)
@@ -189,7 +217,7 @@ def test_a_gradient_reaches_every_parameter(join, entry, reads):
 
 @pytest.mark.parametrize("spectral_norm", [True, False])
 def test_a_gradient_reaches_every_parameter_of_the_energy(spectral_norm):
-    energy = EnergyMLP(3, (8, 8, 8), spectral_norm)
+    energy = EnergyMLP(3, hidden=(8, 8, 8), spectral_norm=spectral_norm)
     below, last_bias = [name for name, _ in energy.named_parameters()], "layers.3.bias"
     (energy(torch.randn(50, 3) + 1).mean() - energy(torch.randn(50, 3)).mean()).backward()
     # Eq. 10 is a difference of two means of f: a constant added to f has no effect.
@@ -236,8 +264,10 @@ LADDERS_OF_THE_BOOK = {
 @pytest.mark.parametrize("channels", [1, 3])
 def test_fast_forms_are_the_same_functions(name, channels):
     changed = {"generator": {}, "inference": {}} | LADDERS_OF_THE_BOOK[name]
-    generator = GeneratorConfig((2, 4), (6, 6), ("map", "map"), (16,), 4, 8, "add")
-    inference = InferenceConfig((2, 4), (6, 6), ("map", "map"), (16,))
+    generator = GeneratorConfig(
+        factors=(2, 4), widths=(6, 6), entries=("map", "map"), top_hidden=(16,), base_factor=4, base_width=8, join="add"
+    )
+    inference = InferenceConfig(factors=(2, 4), widths=(6, 6), reads=("map", "map"), top_hidden=(16,))
     config = tiny_model(
         latent_dims=(2, 2, 3),
         image_channels=channels,
@@ -274,7 +304,9 @@ def test_fast_forms_have_second_derivatives():
 @pytest.mark.parametrize("join", ["add", "concat", "replace"])
 def test_the_features_of_a_descent_stay_as_they_were_read(join):
     """A conditional prior keeps the feature; the rung that goes on from it must not overwrite it."""
-    config = GeneratorConfig((2, 4), (6, 6), ("map", "map"), (16,), 4, 8, join)
+    config = GeneratorConfig(
+        factors=(2, 4), widths=(6, 6), entries=("map", "map"), top_hidden=(16,), base_factor=4, base_width=8, join=join
+    )
     generator = LadderGenerator(LatentSpec((2, 2, 3)), 8, 1, config).to(memory_format=torch.channels_last)
     parts, kept = generator.latents.split(torch.randn(3, 7)), []
 
@@ -292,7 +324,7 @@ def test_the_features_of_a_descent_stay_as_they_were_read(join):
 
 
 def test_energy_is_the_perceptron_that_it_says_it_is():
-    energy = EnergyMLP(3, (4, 5), spectral_norm=False, slope=0.3)
+    energy = EnergyMLP(3, hidden=(4, 5), spectral_norm=False, slope=0.3)
     z = torch.randn(6, 3)
     (w1, w2, w3), (b1, b2, b3) = ([getattr(layer, k) for layer in energy.layers] for k in ("weight", "bias"))
     h = z @ w1.T + b1
@@ -310,18 +342,18 @@ def spread(energy, factor=4.0):
 
 
 def test_spectral_norm_brings_every_singular_value_to_at_most_one():
-    energy = spread(EnergyMLP(5, (20, 20)))
+    energy = spread(EnergyMLP(5, hidden=(20, 20)))
     for _ in range(200):  # one power iteration each
         energy(torch.randn(1, 5))
     energy.eval()
     for layer in energy.layers:
         assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=1e-3)
-    free = EnergyMLP(5, (20, 20), spectral_norm=False)
+    free = EnergyMLP(5, hidden=(20, 20), spectral_norm=False)
     assert all(abs(torch.linalg.matrix_norm(layer.weight, 2).item() - 1) > 1e-2 for layer in free.layers)
 
 
 def test_f_is_then_one_lipschitz():
-    energy = spread(EnergyMLP(5, (20, 20)))
+    energy = spread(EnergyMLP(5, hidden=(20, 20)))
     for _ in range(200):
         energy(torch.randn(1, 5))
     energy.eval()
@@ -336,7 +368,7 @@ def test_f_is_then_one_lipschitz():
 
 def test_an_energy_without_hidden_layers_is_refused():
     with pytest.raises(ValueError, match="GaussianPrior"):
-        EnergyMLP(3, ())
+        EnergyMLP(3, hidden=())
 
 
 # ---- numbers and bad inputs -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def rough(prior, factor=3.0):
 
 def coupled_prior():
     """One unit per level, float64: f pulls towards the two corners where both signs agree."""
-    prior = JointEBMPrior(LatentSpec((1, 1)), (16,), spectral_norm=False).double().eval()
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(16,), spectral_norm=False).double().eval()
     with torch.no_grad():
         first, last = prior.energy.layers
         angles = torch.arange(16, dtype=torch.float64) * (math.pi / 8)
@@ -67,7 +67,7 @@ def test_one_energy_couples_the_levels():
 @pytest.mark.parametrize("hidden", [(7,), (100, 100), (9, 5, 8), (50,) * 4])
 @pytest.mark.parametrize("steps", [0, 1, 2, 40])
 def test_sample_equals_the_reference_on_the_same_noise(hidden, steps, spectral_norm):
-    prior = rough(JointEBMPrior(LATENTS, hidden, spectral_norm).double())
+    prior = rough(JointEBMPrior(LATENTS, hidden=hidden, spectral_norm=spectral_norm).double())
     prior.eval()
     z0 = torch.randn(50, 5, dtype=torch.float64)
     one, two = generators()
@@ -82,7 +82,7 @@ def test_sample_equals_the_reference_on_the_same_noise(hidden, steps, spectral_n
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 0.2, 1.0])
 def test_every_slope_of_the_leaky_relu(slope):
-    prior = rough(JointEBMPrior(LATENTS, (9, 8), slope=slope).double().eval())
+    prior = rough(JointEBMPrior(LATENTS, hidden=(9, 8), slope=slope).double().eval())
     one, two = generators()
     z0 = torch.randn(50, 5, dtype=torch.float64)
     fast = prior.sample(50, 10, 0.4, z0=z0, generator=one)
@@ -201,7 +201,7 @@ def test_the_reference_chains_without_steps_return_memory_of_their_own():
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_level_is_drawn_as_the_reference_draws_it_and_the_others_stay_bit_for_bit(level):
-    prior, z = rough(JointEBMPrior(LATENTS, (9, 8)).double().eval()), torch.randn(50, 5, dtype=torch.float64)
+    prior, z = rough(JointEBMPrior(LATENTS, hidden=(9, 8)).double().eval()), torch.randn(50, 5, dtype=torch.float64)
     columns, (one, two) = LATENTS.columns(level), generators()
     before, state = z.clone(), torch.get_rng_state()
     fast = prior.sample_level(z, level, 12, 0.4, generator=one)
@@ -228,7 +228,8 @@ def silent(prior):
 
 
 @pytest.mark.parametrize(
-    "prior, steps", [(GaussianPrior(LATENTS), 0), (silent(JointEBMPrior(LATENTS, (8, 8), spectral_norm=False)), 60)]
+    "prior, steps",
+    [(GaussianPrior(LATENTS), 0), (silent(JointEBMPrior(LATENTS, hidden=(8, 8), spectral_norm=False)), 60)],
 )
 def test_without_an_energy_a_level_is_a_normal_whatever_the_others_are(prior, steps):
     z = 3 + torch.randn(20_000, 5)
@@ -357,7 +358,9 @@ def test_a_prior_without_hidden_layers_is_the_gaussian_one():
 @pytest.mark.parametrize("hidden", [(7,), (9, 5, 8)])
 def test_separate_energies_are_sampled_as_the_reference_does(hidden, spectral_norm):
     """The sum of perceptrons, as one perceptron with block-diagonal weights."""
-    prior = rough(JointEBMPrior(LATENTS, hidden, spectral_norm, lipschitz=2.0, separate=True).double()).eval()
+    prior = rough(
+        JointEBMPrior(LATENTS, hidden=hidden, spectral_norm=spectral_norm, lipschitz=2.0, separate=True).double()
+    ).eval()
     z = torch.randn(50, 5, dtype=torch.float64)
     torch.testing.assert_close(prior.plain()(z), prior(z), rtol=1e-12, atol=1e-12)
     one, two = generators()
@@ -367,7 +370,7 @@ def test_separate_energies_are_sampled_as_the_reference_does(hidden, spectral_no
 
 def test_separate_energies_cannot_tie_levels():
     """∂f/∂z_1 does not depend on z_2, and each level's f sees its own units only."""
-    prior = rough(JointEBMPrior(LATENTS, (9, 9), False, separate=True))
+    prior = rough(JointEBMPrior(LATENTS, hidden=(9, 9), spectral_norm=False, separate=True))
     z = torch.randn(6, 5)
     other = LATENTS.join([LATENTS.split(z)[0], torch.randn(6, 3)])
     slopes = []
@@ -384,7 +387,7 @@ def test_separate_energies_cannot_tie_levels():
 
 def test_persistent_chains_go_on_where_they_stood():
     """Twice K steps from the first state, on the noise of both draws."""
-    prior = rough(JointEBMPrior(LATENTS, (9, 9), chains=30)).eval()
+    prior = rough(JointEBMPrior(LATENTS, hidden=(9, 9), chains=30)).eval()
     start, (one, two) = prior.chains.clone(), generators()
     first, second = (prior.negatives(7, 4, 0.4, generator=one) for _ in range(2))
     whole = langevin_dynamics(prior.log_prob_unnormalized, start, 8, 0.4, generator=two, trajectory=True)
@@ -394,15 +397,15 @@ def test_persistent_chains_go_on_where_they_stood():
 
 
 def test_without_persistent_chains_the_negatives_are_fresh_samples():
-    prior = JointEBMPrior(LATENTS, (9, 9)).eval()
+    prior = JointEBMPrior(LATENTS, hidden=(9, 9)).eval()
     one, two = generators()
     assert torch.equal(prior.negatives(7, 4, 0.4, generator=one), prior.sample(7, 4, 0.4, generator=two))
     assert prior.chains is None and not any("chains" in name for name in prior.state_dict())
 
 
 def test_persistent_chains_are_saved_with_the_weights():
-    prior = JointEBMPrior(LATENTS, (9, 9), chains=4)
+    prior = JointEBMPrior(LATENTS, hidden=(9, 9), chains=4)
     prior.negatives(4, 3, 0.4)
-    again = JointEBMPrior(LATENTS, (9, 9), chains=4)
+    again = JointEBMPrior(LATENTS, hidden=(9, 9), chains=4)
     again.load_state_dict(prior.state_dict())
     assert torch.equal(again.chains, prior.chains)

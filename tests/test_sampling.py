@@ -231,7 +231,7 @@ import resource, sys, torch
 from hebm_lib import JointEBMPrior, LatentSpec
 
 torch.set_num_threads(1)
-prior, backend = JointEBMPrior(LatentSpec((10,) * 5), (20, 20)), sys.argv[1]
+prior, backend = JointEBMPrior(LatentSpec((10,) * 5), hidden=(20, 20)), sys.argv[1]
 peaks = []
 for steps in (2, 40):
     z = prior.sample(50_000, steps, 0.3, backend=backend)

@@ -194,7 +194,7 @@ def test_an_attack_on_a_level_in_numbers(digits):
 
 def test_an_ablation_is_trained_and_measured(monkeypatch, tmp_path, digits):
     """A tiny entry in the place of the registry's; measured again, the finished run is not trained again."""
-    config = tiny_experiment(model=tiny_model(prior=PriorConfig((8, 8), chains=20)))
+    config = tiny_experiment(model=tiny_model(prior=PriorConfig(hidden=(8, 8), chains=20)))
     monkeypatch.setattr(ablations, "load_experiment", lambda name: config)
     monkeypatch.setattr(ablations, "load_split", lambda data, split: digits.subset(slice(0, 400)))
     monkeypatch.setattr(ablations, "load_classifier", lambda: DigitClassifier(size=8).eval())

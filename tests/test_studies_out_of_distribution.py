@@ -127,7 +127,7 @@ def test_bernoulli_pixels_are_trained_once(small_sets, monkeypatch, tmp_path):
 
 
 def tiny_vlae():
-    return tiny_model(kind="vlae", prior=PriorConfig(()))
+    return tiny_model(kind="vlae", prior=PriorConfig(hidden=()))
 
 
 @pytest.mark.parametrize("how", ALTERATIONS)

@@ -60,7 +60,7 @@ def x(digits):
 
 
 def run_algorithm(model, x, config=None, epoch=0.0):
-    config = config or TrainingConfig(langevin=LangevinConfig(4, 0.4))
+    config = config or TrainingConfig(langevin=LangevinConfig(steps=4, step_size=0.4))
     return algorithm_1(model, x, config, epoch, torch.Generator().manual_seed(3))
 
 
@@ -68,7 +68,7 @@ def run_algorithm(model, x, config=None, epoch=0.0):
     "order, groups", [("alpha-first", ["alpha", "beta_phi"]), ("alpha-last", ["beta_phi", "alpha"])]
 )
 def test_both_orders(model, x, order, groups):
-    config = TrainingConfig(order=order, langevin=LangevinConfig(4, 0.4))
+    config = TrainingConfig(order=order, langevin=LangevinConfig(steps=4, step_size=0.4))
     assert [update.group for update in run_algorithm(model, x, config)] == groups
 
 
@@ -108,7 +108,7 @@ def test_phi_feels_the_energy_through_the_draw(x):
     gradients = []
     for strength in (0.0, 1.0):
         torch.manual_seed(0)
-        model = build_model(tiny_model(prior=PriorConfig((12,), spectral_norm=False))).eval()
+        model = build_model(tiny_model(prior=PriorConfig(hidden=(12,), spectral_norm=False))).eval()
         model.prior.energy.layers[-1].weight.data *= 20 * strength
         update = [u for u in run_algorithm(model, x) if u.group == "beta_phi"][0]
         gradients.append(torch.autograd.grad(update.loss, model.inference.heads[0].mean.weight)[0])
@@ -117,7 +117,7 @@ def test_phi_feels_the_energy_through_the_draw(x):
 
 def beta_phi_loss(model, x, epoch=0.0, **training):
     """The second update's loss on always the same noise, and what was logged with it."""
-    config = TrainingConfig(langevin=LangevinConfig(4, 0.4), **training)
+    config = TrainingConfig(langevin=LangevinConfig(steps=4, step_size=0.4), **training)
     update = [u for u in run_algorithm(model, x, config, epoch) if u.group == "beta_phi"][0]
     return update.loss, update.terms
 
@@ -141,10 +141,10 @@ def test_warm_up_raises_the_priors_terms_from_zero(model, x):
 
 
 def test_a_gaussian_prior_has_nothing_to_learn(x):
-    model = build_model(tiny_model(prior=PriorConfig(())))
+    model = build_model(tiny_model(prior=PriorConfig(hidden=())))
     assert list(parameter_groups(model)) == ["beta_phi"]
     assert [u.group for u in run_algorithm(model, x)] == ["beta_phi"]
-    config = tiny_experiment(model=tiny_model(prior=PriorConfig(())), epochs=1)
+    config = tiny_experiment(model=tiny_model(prior=PriorConfig(hidden=())), epochs=1)
     assert "f_prior" not in trained(config).history[-1]
 
 
@@ -374,7 +374,7 @@ def test_no_synchronisation_on_the_device_itself(digits):
 
 
 def test_a_run_away_energy_stops_the_run_and_the_last_checkpoint_stays(tmp_path):
-    model = tiny_model(prior=PriorConfig((12, 12), spectral_norm=False))
+    model = tiny_model(prior=PriorConfig(hidden=(12, 12), spectral_norm=False))
     config = tiny_experiment(model=model, epochs=40, energy_bound=50.0, optimiser=OptimiserConfig(lr_alpha=0.05))
     with pytest.raises(DivergenceError) as error:
         trained(config, tmp_path / "run")
@@ -514,7 +514,7 @@ from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.config import LangevinConfig
 
 torch.set_num_threads(1)
-config = tiny_experiment(epochs=4, checkpoint_every=3, log_every=4, langevin=LangevinConfig(20, 0.4))
+config = tiny_experiment(epochs=4, checkpoint_every=3, log_every=4, langevin=LangevinConfig(steps=20, step_size=0.4))
 torch.manual_seed(config.training.seed)
 Trainer(build_model(config.model), config, sys.argv[1], progress=False).fit(load_dataset("digits", "train"))
 """

@@ -17,7 +17,7 @@ from hebm_lib.plotting import plot_curves
 from hebm_lib.reproduction.publishing import thin
 from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_rate, phases_of
 
-FREE = PriorConfig((12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1)
+FREE = PriorConfig(hidden=(12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1)
 PHASES = EnergyConfig(ladder_epochs=1, fit_steps=9, end_steps=7, batch_alone=50, schedule="cosine", average=0.9)
 """With 14 steps to an epoch and two epochs: ladder 0 … 14, fit … 23, joint … 37, end … 44."""
 
@@ -48,7 +48,7 @@ def same(a: dict, b: dict) -> bool:
 
 def test_the_restart_share_of_chains_starts_anew_and_no_other():
     """Chains that stand far out and take no step: those that come back to N(0, I) are the restarted ones."""
-    prior = JointEBMPrior(LatentSpec((1, 1)), (4,), False, chains=5000, restart=0.2)
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(4,), spectral_norm=False, chains=5000, restart=0.2)
     prior.chains.fill_(100.0)
     z = prior.negatives(7, 0, 0.1, generator=torch.Generator().manual_seed(1))
     anew = (z != 100).any(1)
@@ -62,7 +62,7 @@ def test_the_restart_share_of_chains_starts_anew_and_no_other():
 def test_without_restart_persistent_chains_draw_no_other_noise():
     """The stream of noise, and so every number of an earlier run, is what it was."""
     one, other = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    prior = JointEBMPrior(LatentSpec((1, 1)), (4,), chains=6)
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(4,), chains=6)
     start = prior.chains.clone()
     z = prior.negatives(3, 5, 0.3, generator=one)
     assert torch.equal(z, prior.sample(6, 5, 0.3, z0=start, generator=other))
@@ -71,7 +71,7 @@ def test_without_restart_persistent_chains_draw_no_other_noise():
 @pytest.mark.parametrize("chains", [0, 4000])
 def test_negatives_can_be_corrected(chains):
     """With f = 0 and a huge step plain chains are far too wide, corrected ones are not."""
-    prior = JointEBMPrior(LatentSpec((1, 1)), (4,), False, chains=chains, zero=True)
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(4,), spectral_norm=False, chains=chains, zero=True)
     plain, corrected = (prior.negatives(4000, 60, 1.5, metropolis=metropolis) for metropolis in (False, True))
     assert plain.var().item() == pytest.approx(1 / (1 - 1.5**2 / 4), rel=0.1)
     z = prior.negatives(4000, 100, 1.5, metropolis=True) if chains else corrected
@@ -83,7 +83,7 @@ def test_an_energy_can_start_from_zero(levels):
     prior = build_model(tiny_model(prior=replace(FREE, levels=levels))).prior
     z = torch.randn(20, 5)
     assert (prior(z) == 0).all()
-    loss = next(learn_energy(prior, z, LangevinConfig(3, 0.2))).loss
+    loss = next(learn_energy(prior, z, LangevinConfig(steps=3, step_size=0.2))).loss
     loss.backward()
     moved = [name for name, p in prior.named_parameters() if p.grad.abs().sum() > 0]
     assert moved and all("layers.2." in name for name in moved)
@@ -91,14 +91,14 @@ def test_an_energy_can_start_from_zero(levels):
 
 def test_settings_that_contradict_each_other_are_refused():
     for wrong, message in (
-        (lambda: PriorConfig((4,), start="zero"), "spectral norm"),
-        (lambda: PriorConfig((4,), restart=0.1), "start from noise anyway"),
-        (lambda: PriorConfig((4,), chains=3, restart=1.5), "share between 0 and 1"),
+        (lambda: PriorConfig(hidden=(4,), start="zero"), "spectral norm"),
+        (lambda: PriorConfig(hidden=(4,), restart=0.1), "start from noise anyway"),
+        (lambda: PriorConfig(hidden=(4,), chains=3, restart=1.5), "share between 0 and 1"),
         (lambda: EnergyConfig(average=1.0), "below 1"),
         (lambda: EnergyConfig(density_ratio=True), "fit_steps"),
         (lambda: EnergyConfig(updates=0), "at least 1"),
         (lambda: TrainingConfig(epochs=2, energy=EnergyConfig(ladder_epochs=3)), "3 of 2"),
-        (lambda: JointEBMPrior(LatentSpec((1, 1)), (4,), zero=True), "spectral_norm=False"),
+        (lambda: JointEBMPrior(LatentSpec((1, 1)), hidden=(4,), zero=True), "spectral_norm=False"),
     ):
         with pytest.raises(ValueError, match=message):
             wrong()
@@ -116,7 +116,9 @@ def test_density_and_chain_agree_with_a_target_in_the_plane():
     grid = Grid2D(4.0, 81)
     codes = target.sample(20_000, torch.Generator().manual_seed(1))
     torch.manual_seed(3)
-    prior = JointEBMPrior(LatentSpec((1, 1)), (50, 50), False, chains=1000, restart=0.05, zero=True)
+    prior = JointEBMPrior(
+        LatentSpec((1, 1)), hidden=(50, 50), spectral_norm=False, chains=1000, restart=0.05, zero=True
+    )
     fit_by_chains(prior, codes, 20, 0.2, updates=700, lr=1e-2, generator=torch.Generator().manual_seed(2))
     p = grid.density(target.log_prob)
     fitted = grid.density(prior.double().log_prob_unnormalized)
@@ -135,7 +137,7 @@ def test_density_and_chain_agree_with_a_target_in_the_plane():
 def test_the_ratio_of_two_densities_is_their_logit():
     """Oracle: codes from N(m, I) have log q - log p_0 = m·z - |m|²/2; with f linear enough the classifier finds it."""
     mean = torch.tensor([1.0, -0.5])
-    prior = JointEBMPrior(LatentSpec((1, 1)), (30,), False)
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(30,), spectral_norm=False)
     optimiser, noise = torch.optim.Adam(prior.parameters(), lr=1e-2), torch.Generator().manual_seed(4)
     for _ in range(400):
         codes = mean + torch.randn(500, 2, generator=noise)
@@ -149,9 +151,9 @@ def test_the_ratio_of_two_densities_is_their_logit():
 
 
 def test_several_updates_share_one_visit_of_the_chains():
-    prior = JointEBMPrior(LatentSpec((1, 1)), (4,), False, chains=6)
+    prior = JointEBMPrior(LatentSpec((1, 1)), hidden=(4,), spectral_norm=False, chains=6)
     visits, terms = [], []
-    for update in learn_energy(prior, torch.randn(5, 2), LangevinConfig(2, 0.1), updates=3):
+    for update in learn_energy(prior, torch.randn(5, 2), LangevinConfig(steps=2, step_size=0.1), updates=3):
         visits.append(prior.chains.clone())
         terms.append(update.terms)
     assert len(visits) == 3 and torch.equal(visits[0], visits[2])
@@ -160,8 +162,8 @@ def test_several_updates_share_one_visit_of_the_chains():
 
 def test_algorithm_1_is_its_two_halves(digits):
     """The plain case: the same losses as its lines written out, on the same noise."""
-    model, x = build_model(tiny_model(prior=PriorConfig((12,), spectral_norm=False))), digits.batch(slice(0, 30))
-    config = TrainingConfig(langevin=LangevinConfig(4, 0.4))
+    model, x = build_model(tiny_model(prior=PriorConfig(hidden=(12,), spectral_norm=False))), digits.batch(slice(0, 30))
+    config = TrainingConfig(langevin=LangevinConfig(steps=4, step_size=0.4))
     one, other = torch.Generator().manual_seed(7), torch.Generator().manual_seed(7)
     alpha, beta_phi = algorithm_1(model, x, config, 1.0, one)
     q = model.encode(x)
@@ -283,7 +285,9 @@ class Interrupted(Exception):
 def test_resuming_is_bit_identical_across_every_phase(at, tmp_path):
     """Stopped in the middle or at the end of any phase; chains, average, optimisers and the log go on as if nothing were."""
     energy = replace(PHASES, density_ratio=True, updates=2)
-    config = experiment(energy, checkpoint_every=2, langevin=LangevinConfig(3, 0.2, metropolis=at % 2 == 0))
+    config = experiment(
+        energy, checkpoint_every=2, langevin=LangevinConfig(steps=3, step_size=0.2, metropolis=at % 2 == 0)
+    )
     whole = trained(config)
     first = trainer_of(config, tmp_path / "run")
     save = first._save
@@ -325,7 +329,7 @@ def test_a_run_whose_phases_are_done_cannot_get_others(tmp_path):
 
 
 def test_a_model_with_its_own_algorithm_has_no_such_phases():
-    config = experiment(EnergyConfig(ladder_epochs=1), prior=PriorConfig(()))
+    config = experiment(EnergyConfig(ladder_epochs=1), prior=PriorConfig(hidden=()))
     config = replace(config, model=replace(config.model, kind="vlae"))
     with pytest.raises(ValueError, match="an algorithm of its own"):
         trainer_of(config)
@@ -335,10 +339,10 @@ def test_a_run_whose_chains_lag_says_so_in_its_log_and_its_bar(monkeypatch, caps
     """Two steps of a chain cannot follow an f that learns this fast; a calm run says nothing."""
     config = experiment(
         EnergyConfig(lag=0.2),
-        PriorConfig((12, 12), spectral_norm=False),
+        PriorConfig(hidden=(12, 12), spectral_norm=False),
         epochs=3,
         log_every=1,
-        langevin=LangevinConfig(1, 0.01),
+        langevin=LangevinConfig(steps=1, step_size=0.01),
         optimiser=OptimiserConfig(lr_alpha=0.01),
     )
     torch.manual_seed(1)

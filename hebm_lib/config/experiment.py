@@ -11,7 +11,7 @@ from hebm_lib.latents import LatentSpec
 __all__ = ["BaselineConfig", "DataConfig", "ExperimentConfig", "ForeignModel", "ModelConfig", "RunConfig"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which images, and how they are made to fit the model."""
 
@@ -40,7 +40,7 @@ class DataConfig:
         require(self.size >= 4 and self.size % 4 == 0, f"data.size must be a positive multiple of 4, got {self.size}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BaselineConfig:
     """What only models of `hebm_lib.baselines` have. Each says in its docstring which of these it uses."""
 
@@ -57,7 +57,7 @@ class BaselineConfig:
     """pro-VLAE: a level that joins is faded in linearly over this many epochs; 0 switches it on at once."""
     inactive_kl: float = 0.5
     """pro-VLAE: weight of the KL of levels that do not take part yet."""
-    posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(20, 0.1))
+    posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(steps=20, step_size=0.1))
     """Latent EBM: steps and step size of the chain that stands in for an inference network."""
 
     def __post_init__(self):
@@ -67,7 +67,7 @@ class BaselineConfig:
         require(self.epochs_per_step > 0, f"baseline.epochs_per_step must be positive, got {self.epochs_per_step}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that is needed to build a model."""
 
@@ -113,7 +113,7 @@ class ModelConfig:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     """One named run of the book."""
 
@@ -172,4 +172,6 @@ class RunConfig:
         """The same as an experiment, where data and model are known."""
         if self.data is None or self.model is None:
             return None
-        return ExperimentConfig(self.name, self.description, self.data, self.model, self.training)
+        return ExperimentConfig(
+            name=self.name, description=self.description, data=self.data, model=self.model, training=self.training
+        )

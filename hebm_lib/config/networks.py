@@ -19,7 +19,7 @@ def require_plain(part: str, factors: tuple[int, ...], widths: tuple[int, ...]) 
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
     """The ladder generator of Eq. 5: what each level may say.
 
@@ -97,7 +97,7 @@ class GeneratorConfig:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InferenceConfig:
     """The ladder inference network of Eq. 8: what each level may see. Tuples describe levels 1 … L-1, bottom first."""
 
@@ -140,7 +140,7 @@ class InferenceConfig:
             previous = f
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PriorConfig:
     """The joint energy f_α of Eq. 3, or no energy at all."""
 

@@ -8,7 +8,7 @@ from hebm_lib.config.checks import require, require_choices
 __all__ = ["EnergyConfig", "LangevinConfig", "OptimiserConfig", "TrainingConfig"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LangevinConfig:
     """Prior sampling (Eq. 13)."""
 
@@ -25,7 +25,7 @@ class LangevinConfig:
         require(self.step_size > 0, f"langevin.step_size must be positive, got {self.step_size}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
     """Adam, one for the energy (α) and one for generator and inference network together (β, φ)."""
 
@@ -47,7 +47,7 @@ class OptimiserConfig:
         require(self.lr_decay > 0, f"optimiser.lr_decay must be positive, got {self.lr_decay}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EnergyConfig:
     """How α is learned beyond Algorithm 1 as printed, which the defaults are. `PriorConfig` has the persistent chains.
 
@@ -98,7 +98,7 @@ class EnergyConfig:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Algorithm 1: how long, in what order, what is written down."""
 

@@ -149,7 +149,7 @@ def fit_by_chains(
     """
     optimiser = torch.optim.Adam(prior.parameters(), lr=lr, betas=(0.5, 0.999))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
-    langevin, history = LangevinConfig(steps, step_size), []
+    langevin, history = LangevinConfig(steps=steps, step_size=step_size), []
     for _ in range(updates):
         positive = codes[torch.randint(len(codes), (batch,), generator=generator)]
         for update in learn_energy(prior, positive, langevin, generator=generator):

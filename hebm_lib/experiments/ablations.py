@@ -22,12 +22,20 @@ def ablation_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
     """The small model, then its variants; ``mnist`` is the entry that it is made from."""
     model = replace(
         mnist.model,
-        generator=GeneratorConfig((2, 4), (8, 16), ("gain", "map"), (128, 128), 4, 32),
-        inference=InferenceConfig((2, 4), (8, 16), ("salient", "map"), (128,)),
+        generator=GeneratorConfig(
+            factors=(2, 4), widths=(8, 16), entries=("gain", "map"), top_hidden=(128, 128), base_factor=4, base_width=32
+        ),
+        inference=InferenceConfig(factors=(2, 4), widths=(8, 16), reads=("salient", "map"), top_hidden=(128,)),
     )
     optimiser = OptimiserConfig(lr_alpha=1e-3, lr_beta_phi=2e-3)
     training = replace(mnist.training, epochs=2, kl_warmup_epochs=0.5, optimiser=optimiser)
-    base = ExperimentConfig("ablation", "the small model of MNIST that is ablated", mnist.data, model, training)
+    base = ExperimentConfig(
+        name="ablation",
+        description="the small model of MNIST that is ablated",
+        data=mnist.data,
+        model=model,
+        training=training,
+    )
     prior, langevin = model.prior, training.langevin
 
     def with_prior(name: str, what: str, prior: PriorConfig) -> ExperimentConfig:
@@ -39,7 +47,7 @@ def ablation_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
 
     def with_width(w: int) -> ExperimentConfig:
         if w == 0:
-            return with_prior("h0", "the same without an energy", PriorConfig(()))
+            return with_prior("h0", "the same without an energy", PriorConfig(hidden=()))
         return with_prior(f"h{w}", f"the same with {w} hidden units per layer of f", replace(prior, hidden=(w, w)))
 
     free = replace(prior, spectral_norm=False, lipschitz=1.0)

@@ -22,10 +22,10 @@ from hebm_lib.config import (
 
 __all__ = ["baseline_experiments"]
 
-NO_ENERGY = PriorConfig(())
+NO_ENERGY = PriorConfig(hidden=())
 NO_CHAIN = LangevinConfig(steps=0)
 """Samples of a prior without an energy are exact."""
-FASHION = DataConfig("fashion-mnist", size=28)
+FASHION = DataConfig(name="fashion-mnist", size=28)
 
 
 def one_level(model: ModelConfig) -> ModelConfig:
@@ -67,13 +67,23 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
         ladder,
         kind="biva",
         latent_dims=(4, 4, 4, 4, 4, 8),
-        generator=GeneratorConfig((2, 4, 4, 4, 4), (16,) + (32,) * 4, ("map",) * 5, (128,), 4, 32, batch_norm=True),
-        inference=InferenceConfig((2, 4, 4, 4, 4), (16,) + (32,) * 4, ("map",) * 5, (128,), batch_norm=True),
+        generator=GeneratorConfig(
+            factors=(2, 4, 4, 4, 4),
+            widths=(16,) + (32,) * 4,
+            entries=("map",) * 5,
+            top_hidden=(128,),
+            base_factor=4,
+            base_width=32,
+            batch_norm=True,
+        ),
+        inference=InferenceConfig(
+            factors=(2, 4, 4, 4, 4), widths=(16,) + (32,) * 4, reads=("map",) * 5, top_hidden=(128,), batch_norm=True
+        ),
         baseline=BaselineConfig(free_bits=2.0),
     )
     provlae = replace(ladder, kind="provlae", baseline=BaselineConfig(epochs_per_step=3, fade_epochs=1))
     two_units = replace(one_level(small.model), kind="lebm", latent_dims=(2,))
-    few_steps = BaselineConfig(posterior=LangevinConfig(8, 0.15))
+    few_steps = BaselineConfig(posterior=LangevinConfig(steps=8, step_size=0.15))
     # Minutes on one thread of a machine on which the joint EBM takes nine for its ten epochs.
     entries = (
         ("mnist-vae", "VAE: one level of 14 units; 8 min", joint.data, vae, training),
@@ -100,97 +110,166 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
         ("fashion-vlae", "VLAE on Fashion-MNIST; 8 min", FASHION, ladder, training),
         ("fashion-hvae", "HVAE on Fashion-MNIST; 8 min", FASHION, hvae, slow),
     )
-    return [ExperimentConfig(*entry) for entry in entries]
+    return [
+        ExperimentConfig(name=name, description=what, data=data, model=model, training=schedule)
+        for name, what, data, model, schedule in entries
+    ]
 
 
 def published_baselines() -> list[ExperimentConfig]:
     """The settings of the published models as far as this library can say them; each model's file lists the rest."""
-    grey, colour = DataConfig("mnist", size=28), DataConfig("svhn", size=32, fit="resize", channels=3)
-    shapes = DataConfig("3dshapes", size=64, fit="resize", channels=3)
+    grey, colour = DataConfig(name="mnist", size=28), DataConfig(name="svhn", size=32, fit="resize", channels=3)
+    shapes = DataConfig(name="3dshapes", size=64, fit="resize", channels=3)
     vlae = ModelConfig(
-        "vlae",
-        (2, 2, 2),
-        28,
-        1,
-        GeneratorConfig(
-            (0, 0),
-            (1024, 1024),
-            ("map", "map"),
-            (1024, 1024),
-            4,
-            128,
-            "gate",
+        kind="vlae",
+        latent_dims=(2, 2, 2),
+        image_size=28,
+        image_channels=1,
+        generator=GeneratorConfig(
+            factors=(0, 0),
+            widths=(1024, 1024),
+            entries=("map", "map"),
+            top_hidden=(1024, 1024),
+            base_factor=4,
+            base_width=128,
+            join="gate",
             slope=0.1,
             plain_factors=(2,),
             plain_widths=(64,),
             batch_norm=True,
         ),
-        InferenceConfig(
-            (4, 4), (128, 128), ("map", "map"), (1024, 1024), slope=0.1, batch_norm=True, deviation="sigmoid"
+        inference=InferenceConfig(
+            factors=(4, 4),
+            widths=(128, 128),
+            reads=("map", "map"),
+            top_hidden=(1024, 1024),
+            slope=0.1,
+            batch_norm=True,
+            deviation="sigmoid",
         ),
-        NO_ENERGY,
+        prior=NO_ENERGY,
         sigma=0.25,
-        baseline=BaselineConfig("laplace"),
+        baseline=BaselineConfig(likelihood="laplace"),
     )
     provlae = ModelConfig(
-        "provlae",
-        (3, 3, 3),
-        64,
-        3,
-        GeneratorConfig(
-            (4, 8), (32, 32), ("map",) * 2, (256,), 16, 32, "concat", plain_factors=(2,), plain_widths=(32,)
+        kind="provlae",
+        latent_dims=(3, 3, 3),
+        image_size=64,
+        image_channels=3,
+        generator=GeneratorConfig(
+            factors=(4, 8),
+            widths=(32, 32),
+            entries=("map",) * 2,
+            top_hidden=(256,),
+            base_factor=16,
+            base_width=32,
+            join="concat",
+            plain_factors=(2,),
+            plain_widths=(32,),
         ),
-        InferenceConfig((4, 8), (32, 32), ("map",) * 2, (256,), plain_factors=(16,), plain_widths=(32,)),
-        NO_ENERGY,
-        baseline=BaselineConfig("bernoulli", epochs_per_step=15),
+        inference=InferenceConfig(
+            factors=(4, 8),
+            widths=(32, 32),
+            reads=("map",) * 2,
+            top_hidden=(256,),
+            plain_factors=(16,),
+            plain_widths=(32,),
+        ),
+        prior=NO_ENERGY,
+        baseline=BaselineConfig(likelihood="bernoulli", epochs_per_step=15),
     )
     lebm = ModelConfig(
-        "lebm",
-        (100,),
-        32,
-        3,
-        GeneratorConfig((), (), (), (), 8, 512, plain_factors=(2, 4), plain_widths=(128, 256)),
-        InferenceConfig((), (), ()),
-        PriorConfig((200, 200), spectral_norm=False),
+        kind="lebm",
+        latent_dims=(100,),
+        image_size=32,
+        image_channels=3,
+        generator=GeneratorConfig(
+            factors=(),
+            widths=(),
+            entries=(),
+            top_hidden=(),
+            base_factor=8,
+            base_width=512,
+            plain_factors=(2, 4),
+            plain_widths=(128, 256),
+        ),
+        inference=InferenceConfig(factors=(), widths=(), reads=()),
+        prior=PriorConfig(hidden=(200, 200), spectral_norm=False),
         sigma=0.3,
     )
     lvae = ModelConfig(
-        "lvae",
-        (64, 32, 16, 8, 4),
-        28,
-        1,
-        GeneratorConfig((0,) * 4, (512, 256, 128, 64), ("map",) * 4, (64,), 4, 64, "replace", batch_norm=True),
-        InferenceConfig((2, 4, 4, 4), (64,) * 4, ("map",) * 4, (64,), batch_norm=True),
-        NO_ENERGY,
-        baseline=BaselineConfig("bernoulli"),
+        kind="lvae",
+        latent_dims=(64, 32, 16, 8, 4),
+        image_size=28,
+        image_channels=1,
+        generator=GeneratorConfig(
+            factors=(0,) * 4,
+            widths=(512, 256, 128, 64),
+            entries=("map",) * 4,
+            top_hidden=(64,),
+            base_factor=4,
+            base_width=64,
+            join="replace",
+            batch_norm=True,
+        ),
+        inference=InferenceConfig(
+            factors=(2, 4, 4, 4), widths=(64,) * 4, reads=("map",) * 4, top_hidden=(64,), batch_norm=True
+        ),
+        prior=NO_ENERGY,
+        baseline=BaselineConfig(likelihood="bernoulli"),
     )
     hvae = ModelConfig(
-        "hvae",
-        (8 * 14**2, 16, 8),
-        28,
-        1,
-        GeneratorConfig((2, 4), (64, 64), ("map",) * 2, (64,), 4, 64, local_levels=(1,)),
-        InferenceConfig((2, 4), (64, 64), ("map",) * 2, (64,)),
-        NO_ENERGY,
-        baseline=BaselineConfig("bernoulli", free_bits=2.0, free_bits_epochs=200),
+        kind="hvae",
+        latent_dims=(8 * 14**2, 16, 8),
+        image_size=28,
+        image_channels=1,
+        generator=GeneratorConfig(
+            factors=(2, 4),
+            widths=(64, 64),
+            entries=("map",) * 2,
+            top_hidden=(64,),
+            base_factor=4,
+            base_width=64,
+            local_levels=(1,),
+        ),
+        inference=InferenceConfig(factors=(2, 4), widths=(64, 64), reads=("map",) * 2, top_hidden=(64,)),
+        prior=NO_ENERGY,
+        baseline=BaselineConfig(likelihood="bernoulli", free_bits=2.0, free_bits_epochs=200),
     )
     biva = ModelConfig(
-        "biva",
-        (96, 80, 64, 48, 32, 8),
-        28,
-        1,
-        GeneratorConfig((2,) * 5, (64,) * 5, ("map",) * 5, (64,), 4, 64),
-        InferenceConfig((2,) * 5, (64,) * 5, ("map",) * 5, (64,), plain_factors=(4,), plain_widths=(64,)),
-        NO_ENERGY,
-        baseline=BaselineConfig("bernoulli", free_bits=2.0),
+        kind="biva",
+        latent_dims=(96, 80, 64, 48, 32, 8),
+        image_size=28,
+        image_channels=1,
+        generator=GeneratorConfig(
+            factors=(2,) * 5, widths=(64,) * 5, entries=("map",) * 5, top_hidden=(64,), base_factor=4, base_width=64
+        ),
+        inference=InferenceConfig(
+            factors=(2,) * 5,
+            widths=(64,) * 5,
+            reads=("map",) * 5,
+            top_hidden=(64,),
+            plain_factors=(4,),
+            plain_widths=(64,),
+        ),
+        prior=NO_ENERGY,
+        baseline=BaselineConfig(likelihood="bernoulli", free_bits=2.0),
     )
 
     def schedule(epochs: int, batch: int, rate: float, *, betas=(0.9, 0.999), decay=1.0, **others) -> TrainingConfig:
-        optimiser = OptimiserConfig(others.pop("rate_alpha", 1e-4), rate, betas, lr_decay=decay)
-        return TrainingConfig(epochs, batch, optimiser=optimiser, **{"langevin": NO_CHAIN} | others)
+        optimiser = OptimiserConfig(
+            lr_alpha=others.pop("rate_alpha", 1e-4), lr_beta_phi=rate, betas=betas, lr_decay=decay
+        )
+        return TrainingConfig(epochs=epochs, batch_size=batch, optimiser=optimiser, **{"langevin": NO_CHAIN} | others)
 
     chains = schedule(
-        201, 100, 1e-4, betas=(0.5, 0.999), decay=0.998, rate_alpha=2e-5, langevin=LangevinConfig(60, 0.4)
+        201,
+        100,
+        1e-4,
+        betas=(0.5, 0.999),
+        decay=0.998,
+        rate_alpha=2e-5,
+        langevin=LangevinConfig(steps=60, step_size=0.4),
     )
     entries = (
         ("published-vlae", "VLAE's own MNIST settings", grey, vlae, schedule(100, 100, 2e-4, kl_warmup_epochs=7)),
@@ -206,7 +285,10 @@ def published_baselines() -> list[ExperimentConfig]:
         ("published-hvae", "HVAE's own MNIST settings", grey, hvae, schedule(1000, 128, 3e-4, kl_warmup_epochs=200)),
         ("published-biva", "BIVA's MNIST settings", grey, biva, schedule(500, 48, 2e-3, decay=0.999999**1250)),
     )
-    return [ExperimentConfig(name, f"{what}; for a GPU", *rest) for name, what, *rest in entries]
+    return [
+        ExperimentConfig(name=name, description=f"{what}; for a GPU", data=data, model=model, training=training)
+        for name, what, data, model, training in entries
+    ]
 
 
 def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> list[ExperimentConfig]:

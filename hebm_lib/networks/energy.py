@@ -29,6 +29,7 @@ class EnergyMLP(nn.Module):
     def __init__(
         self,
         dim: int,
+        *,
         hidden: tuple[int, ...],
         spectral_norm: bool = True,
         slope: float = 0.2,
@@ -66,10 +67,10 @@ class SeparateEnergies(nn.Module):
     Shapes: ``forward(z)`` maps ``(n, d)`` to ``(n,)``.
     """
 
-    def __init__(self, latents: LatentSpec, *settings):
+    def __init__(self, latents: LatentSpec, **settings):
         super().__init__()
         self.latents = latents
-        self.levels = nn.ModuleList([EnergyMLP(dim, *settings) for dim in latents.dims])
+        self.levels = nn.ModuleList([EnergyMLP(dim, **settings) for dim in latents.dims])
         self.slope, self.activation = self.levels[0].slope, self.levels[0].activation
 
     def forward(self, z: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
 
 def publish_classifiers() -> Path:
     """Train both digit classifiers on MNIST and publish them with what they read on real, fainter and softer digits."""
-    config = DataConfig("mnist", size=32)
+    config = DataConfig(name="mnist", size=32)
     train, test = load_split(config, "train"), load_split(config, "test")
     read, clock = {}, time.perf_counter()
     for name in READERS.values():

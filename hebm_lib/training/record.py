@@ -30,15 +30,20 @@ def describe_run(model: nn.Module, config: TrainingConfig | ExperimentConfig, na
     else:
         description, data, known, training = "", None, vars(model).get("config"), config
     if isinstance(known, ModelConfig) and is_built_from(model, known):
-        return RunConfig(name, training, description, data, known)
-    return RunConfig(name, training, description, data, foreign=describe_foreign(model))
+        return RunConfig(name=name, training=training, description=description, data=data, model=known)
+    return RunConfig(name=name, training=training, description=description, data=data, foreign=describe_foreign(model))
 
 
 def describe_foreign(model: nn.Module) -> ForeignModel:
     """Class, module and levels of a model that the library cannot build."""
     kind, latents = type(model), getattr(model, "latents", None)
     parts = tuple(f"{type(part).__module__}.{type(part).__name__}" for part in model.children())
-    return ForeignModel(kind.__name__, kind.__module__, () if latents is None else tuple(latents.dims), parts)
+    return ForeignModel(
+        class_name=kind.__name__,
+        module=kind.__module__,
+        latent_dims=() if latents is None else tuple(latents.dims),
+        parts=parts,
+    )
 
 
 def is_built_from(model: nn.Module, config: ModelConfig) -> bool:

@@ -32,7 +32,7 @@ class Setting:
 
     def prior(self, device: torch.device) -> JointEBMPrior:
         """A fresh prior of this size, in training mode as in a training step."""
-        return JointEBMPrior(LatentSpec((self.dim,)), self.hidden).to(device).train()
+        return JointEBMPrior(LatentSpec((self.dim,)), hidden=self.hidden).to(device).train()
 
 
 SETTINGS = (Setting(16, (50,) * 4, 60, 0.4), Setting(50, (100, 100), 100, 0.3))

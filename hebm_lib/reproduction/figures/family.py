@@ -288,4 +288,4 @@ def on_digits(config: ExperimentConfig, epochs: int = 10) -> ExperimentConfig:
         baseline=replace(m.baseline, epochs_per_step=epochs / 5, fade_epochs=epochs / 10),
     )
     training = replace(config.training, epochs=epochs, kl_warmup_epochs=epochs / 10, log_every=7)
-    return replace(config, data=DataConfig("digits", size=8), model=model, training=training)
+    return replace(config, data=DataConfig(name="digits", size=8), model=model, training=training)
