@@ -17,7 +17,7 @@ from hebm_lib.config import LangevinConfig
 from hebm_lib.training.batches import as_batches
 
 X = 2 * torch.rand(40, 1, 6, 4, generator=torch.Generator().manual_seed(0)) - 1
-BRIEF = hl.TrainingConfig(epochs=1, batch_size=10, log_every=2, langevin=LangevinConfig(3, 0.4))
+BRIEF = hl.TrainingConfig(epochs=1, batch_size=10, log_every=2, langevin=LangevinConfig(steps=3, step_size=0.4))
 
 
 def test_the_readme_works_as_it_stands(tmp_path, monkeypatch):
@@ -115,7 +115,9 @@ def test_a_model_that_the_library_built_is_built_again(tmp_path):
 
 
 def test_kl_weights_count_the_levels_of_the_model_itself():
-    three = hl.TrainingConfig(epochs=1, batch_size=10, kl_weights=(1.0, 2.0, 3.0), langevin=LangevinConfig(2, 0.4))
+    three = hl.TrainingConfig(
+        epochs=1, batch_size=10, kl_weights=(1.0, 2.0, 3.0), langevin=LangevinConfig(steps=2, step_size=0.4)
+    )
     assert "kl_3" in fitted(X, config=three, model=own_model((1, 2, 2))).history[-1]
     with pytest.raises(ValueError, match=r"one value per level of the model \(2\), got 3"):
         hl.Trainer(own_model(), three, progress=False)
@@ -138,11 +140,15 @@ def test_frozen_parts_stay_as_they_are():
 
 def test_resuming_a_foreign_run(tmp_path):
     torch.manual_seed(1)
-    whole = fitted(X, tmp_path / "whole", hl.TrainingConfig(epochs=2, batch_size=10, langevin=LangevinConfig(3, 0.4)))
+    whole = fitted(
+        X,
+        tmp_path / "whole",
+        hl.TrainingConfig(epochs=2, batch_size=10, langevin=LangevinConfig(steps=3, step_size=0.4)),
+    )
     torch.manual_seed(1)
-    short = hl.TrainingConfig(epochs=1, batch_size=10, langevin=LangevinConfig(3, 0.4))
+    short = hl.TrainingConfig(epochs=1, batch_size=10, langevin=LangevinConfig(steps=3, step_size=0.4))
     fitted(X, tmp_path / "run", short)
-    more = hl.TrainingConfig(epochs=2, batch_size=10, langevin=LangevinConfig(3, 0.4))
+    more = hl.TrainingConfig(epochs=2, batch_size=10, langevin=LangevinConfig(steps=3, step_size=0.4))
     resumed = hl.Trainer(own_model(), more, progress=False).resume(tmp_path / "run").fit(TensorDataset(X))
     assert same(weights(resumed.model), weights(whole.model))
     other = hl.Trainer(own_model(), more, progress=False).resume(tmp_path / "run")

@@ -143,7 +143,7 @@ def test_samples_of_a_learned_energy_follow_the_exact_density():
 
 def test_spectral_norm_stays_on_whatever_threads_do():
     """Sampling changes no module's mode, not even for a moment in which another thread might look."""
-    prior, off = JointEBMPrior(LATENTS, (9, 9)).train(), []
+    prior, off = JointEBMPrior(LATENTS, hidden=(9, 9)).train(), []
 
     def spy(module, was_set):
         if not was_set:
@@ -164,7 +164,7 @@ def test_spectral_norm_stays_on_whatever_threads_do():
 
 
 def test_fixed_weights_are_those_of_evaluation_mode_bit_for_bit():
-    prior = JointEBMPrior(LATENTS, (9, 8))
+    prior = JointEBMPrior(LATENTS, hidden=(9, 8))
     plain = prior.train().plain()
     prior.eval()
     for layer, weight in zip(prior.energy.layers, plain.weights, strict=True):

@@ -104,7 +104,7 @@ def test_the_smooth_activation_follows_the_float64_reference(monkeypatch):
 
 def test_a_backend_without_that_gradient_gives_way(fresh):
     """Silently where nobody asked for it; an error where somebody did."""
-    prior = JointEBMPrior(LatentSpec((2, 3)), (9, 8), activation="silu").eval()
+    prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(9, 8), activation="silu").eval()
     z = torch.randn(20, 5)
     torch.testing.assert_close(prior.plain()(z), prior(z))
     with warnings.catch_warnings():
@@ -140,7 +140,7 @@ def test_without_a_generator_noise_is_torchs_own(backend):
 
 def test_the_plain_perceptron_is_the_priors_f():
     for training in (True, False):
-        prior = JointEBMPrior(LatentSpec((2, 3)), (9, 8), lipschitz=3.0).train(training)
+        prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(9, 8), lipschitz=3.0).train(training)
         z = torch.randn(20, 5)
         plain = prior.plain()(z)
         torch.testing.assert_close(plain, prior.eval()(z))
@@ -206,7 +206,7 @@ def test_every_has_to_divide_the_steps(every):
 
 
 def test_the_prior_hands_every_and_backend_on():
-    prior = JointEBMPrior(LatentSpec((2, 3)), (9,))
+    prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(9,))
     assert prior.sample(4, 20, 0.4, trajectory=True, every=5).shape == (5, 4, 5)
     assert hebm_lib.GaussianPrior(LatentSpec((2, 3))).sample(4, 20, 0.4, trajectory=True, every=5).shape == (5, 4, 5)
     with pytest.raises(ValueError, match="no backend 'warp-drive'.*closed-form"):

@@ -368,10 +368,10 @@ def test_the_curves_of_a_run_in_phases_have_gaps():
 @pytest.mark.parametrize("learn", ["energy", "ratio"])
 def test_both_means_of_a_difference_are_of_one_f(learn):
     """With spectral norm each call in training mode moves the power iteration: two calls would be of two functions."""
-    prior = JointEBMPrior(LatentSpec((2, 3)), (9, 9)).train()
+    prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(9, 9)).train()
     codes, before = torch.randn(20, 5), copy.deepcopy(prior)
     if learn == "energy":
-        updates = learn_energy(prior, codes, LangevinConfig(3, 0.4))
+        updates = learn_energy(prior, codes, LangevinConfig(steps=3, step_size=0.4))
     else:
         updates = learn_ratio(prior, codes)
     next(updates)

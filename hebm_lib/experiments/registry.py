@@ -26,18 +26,20 @@ __all__ = ["EXPERIMENTS", "KIND_NAMES", "experiment_of", "load_experiment"]
 def digits() -> ExperimentConfig:
     """The main job: scikit-learn's 8×8 digits, no download, minutes on a laptop."""
     return ExperimentConfig(
-        "digits",
-        "scikit-learn's handwritten digits, two levels: what `make run` trains",
-        DataConfig("digits", size=8),
-        ModelConfig(
+        name="digits",
+        description="scikit-learn's handwritten digits, two levels: what `make run` trains",
+        data=DataConfig(name="digits", size=8),
+        model=ModelConfig(
             latent_dims=(2, 8),
             image_size=8,
-            generator=GeneratorConfig((2,), (32,), ("gain",), (128, 128), 4, 64),
-            inference=InferenceConfig((2,), (32,), ("salient",), (128, 128)),
-            prior=PriorConfig((100, 100), lipschitz=10.0),
+            generator=GeneratorConfig(
+                factors=(2,), widths=(32,), entries=("gain",), top_hidden=(128, 128), base_factor=4, base_width=64
+            ),
+            inference=InferenceConfig(factors=(2,), widths=(32,), reads=("salient",), top_hidden=(128, 128)),
+            prior=PriorConfig(hidden=(100, 100), lipschitz=10.0),
             sigma=0.4,
         ),
-        TrainingConfig(epochs=150, kl_warmup_epochs=10, optimiser=OptimiserConfig(lr_alpha=3e-4)),
+        training=TrainingConfig(epochs=150, kl_warmup_epochs=10, optimiser=OptimiserConfig(lr_alpha=3e-4)),
     )
 
 
@@ -50,18 +52,28 @@ def digits_012(
     each and show what it was for.
     """
     return ExperimentConfig(
-        name,
-        description,
-        DataConfig("mnist", (0, 1, 2), size=28),
-        ModelConfig(
+        name=name,
+        description=description,
+        data=DataConfig(name="mnist", classes=(0, 1, 2), size=28),
+        model=ModelConfig(
             latent_dims=dims,
             image_size=28,
-            generator=GeneratorConfig((2,), (16,), (entry,), (128, 128), 4, 32, gain_range=0.12),
-            inference=InferenceConfig((2,), (16,), (reads,), (128,)),
-            prior=prior or PriorConfig((100, 100), lipschitz=10.0),
+            generator=GeneratorConfig(
+                factors=(2,),
+                widths=(16,),
+                entries=(entry,),
+                top_hidden=(128, 128),
+                base_factor=4,
+                base_width=32,
+                gain_range=0.12,
+            ),
+            inference=InferenceConfig(factors=(2,), widths=(16,), reads=(reads,), top_hidden=(128,)),
+            prior=prior or PriorConfig(hidden=(100, 100), lipschitz=10.0),
             sigma=0.4,
         ),
-        TrainingConfig(epochs=5, kl_warmup_epochs=2, optimiser=OptimiserConfig(3e-4, 1e-3, lr_decay=0.8)),
+        training=TrainingConfig(
+            epochs=5, kl_warmup_epochs=2, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3, lr_decay=0.8)
+        ),
     )
 
 
@@ -74,18 +86,27 @@ def mnist(
 ) -> ExperimentConfig:
     """All ten classes of MNIST or Fashion-MNIST, three levels (Fig. 5, Table 1)."""
     return ExperimentConfig(
-        name,
-        description,
-        DataConfig(data, size=28),
-        ModelConfig(
+        name=name,
+        description=description,
+        data=DataConfig(name=data, size=28),
+        model=ModelConfig(
             latent_dims=(2, 2, 10),
             image_size=28,
-            generator=GeneratorConfig((2, 4), (16, 32), ("gain", "map"), (256, 256), 4, 64),
-            inference=InferenceConfig((2, 4), (16, 32), ("salient", "map"), (256,)),
-            prior=PriorConfig((100, 100), lipschitz=lipschitz),
+            generator=GeneratorConfig(
+                factors=(2, 4),
+                widths=(16, 32),
+                entries=("gain", "map"),
+                top_hidden=(256, 256),
+                base_factor=4,
+                base_width=64,
+            ),
+            inference=InferenceConfig(factors=(2, 4), widths=(16, 32), reads=("salient", "map"), top_hidden=(256,)),
+            prior=PriorConfig(hidden=(100, 100), lipschitz=lipschitz),
             sigma=0.4,
         ),
-        TrainingConfig(epochs=10, kl_warmup_epochs=1, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3)),
+        training=TrainingConfig(
+            epochs=10, kl_warmup_epochs=1, optimiser=OptimiserConfig(lr_alpha=3e-4, lr_beta_phi=1e-3)
+        ),
     )
 
 
@@ -119,20 +140,20 @@ def mnist_learned(name: str, description: str, *, walls: bool, energy: bool = Tr
         base.model,
         generator=replace(base.model.generator, entries=(below, "map")),
         inference=replace(base.model.inference, reads=(above, "map")),
-        prior=PriorConfig((100, 100), spectral_norm=False, start="zero", chains=400, restart=0.05),
+        prior=PriorConfig(hidden=(100, 100), spectral_norm=False, start="zero", chains=400, restart=0.05),
     )
     training = replace(
         base.training,
         epochs=EPOCHS,
-        langevin=LangevinConfig(100, 0.2),
+        langevin=LangevinConfig(steps=100, step_size=0.2),
         optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=1e-3, lr_decay=0.8),
         energy=phases,
     )
     return replace(base, name=name, description=description, model=model, training=training)
 
 
-_GAUSSIAN = PriorConfig(())
-_MILD = PriorConfig((100, 100), lipschitz=1.0)
+_GAUSSIAN = PriorConfig(hidden=())
+_MILD = PriorConfig(hidden=(100, 100), lipschitz=1.0)
 
 EXPERIMENTS: dict[str, ExperimentConfig] = {
     config.name: config
