@@ -8,7 +8,7 @@ kept as uint8, the whole set in one tensor that can stand on the device, and bec
 import difflib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,17 @@ class ImageDataset(Dataset):
     def batch(self, indices) -> Tensor:
         """Images at ``indices`` (a tensor, slice or integer) as float32 in [-1, 1]."""
         return self.images[indices].float().div_(127.5).sub_(1)
+
+    def batches(self, size: int, device=None) -> Iterator[Tensor]:
+        """All images in order, ``(size, C, S, S)`` float32 in [-1, 1] at a time, on ``device``; the last may be fewer.
+
+        >>> data = ImageDataset(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+        >>> [tuple(x.shape) for x in data.batches(3)]
+        [(3, 1, 2, 2), (2, 1, 2, 2)]
+        """
+        for start in range(0, len(self), size):
+            x = self.batch(slice(start, start + size))
+            yield x if device is None else x.to(device)
 
     def to(self, device) -> "ImageDataset":
         """The same set with images and labels on ``device``."""
@@ -237,6 +248,25 @@ def _decode(data: np.ndarray, offsets: np.ndarray, size, fit, crop) -> Tensor:
     return torch.cat(parts)
 
 
+def pad_black(images: Tensor, size: int, black: float = -1.0) -> Tensor:
+    """Images ``(n, C, H, W)`` in the middle of black squares of side ``size``, ``(n, C, size, size)``.
+
+    Args:
+        black: the value of black: -1 for images in [-1, 1], 0 for uint8.
+
+    Raises:
+        ValueError: for images that are larger.
+
+    >>> pad_black(torch.zeros(1, 1, 1, 1), 3)[0, 0].tolist()
+    [[-1.0, -1.0, -1.0], [-1.0, 0.0, -1.0], [-1.0, -1.0, -1.0]]
+    """
+    height, width = images.shape[-2:]
+    if max(height, width) > size:
+        raise ValueError(f"images of {height}×{width} do not fit into {size}×{size} by padding; use fit='resize'")
+    left, top = (size - width) // 2, (size - height) // 2
+    return F.pad(images, (left, size - width - left, top, size - height - top), value=black)
+
+
 def fit_images(images: Tensor, size: int | None, fit: str, crop: int = 0) -> Tensor:
     """uint8 images ``(n, C, H, W)`` as squares of side ``size``: padded with black, or the centred square resized."""
     height, width = images.shape[-2:]
@@ -244,10 +274,7 @@ def fit_images(images: Tensor, size: int | None, fit: str, crop: int = 0) -> Ten
     if (height, width) == (size, size) and not crop:
         return images
     if fit == "pad":
-        if max(height, width) > size:
-            raise ValueError(f"images of {height}×{width} do not fit into {size}×{size} by padding; use fit='resize'")
-        left, top = (size - width) // 2, (size - height) // 2
-        return F.pad(images, (left, size - width - left, top, size - height - top))
+        return pad_black(images, size, black=0)
     from torchvision.transforms.v2.functional import center_crop, resize
 
     side = crop or min(height, width)

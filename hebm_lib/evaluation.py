@@ -9,7 +9,7 @@ from hebm_lib import plotting
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import ImageDataset, load_split
-from hebm_lib.metrics.summary import measure_model, redraw_view
+from hebm_lib.metrics.summary import measure_model
 
 __all__ = ["draw_figures", "evaluate_run", "metrics_table"]
 
@@ -79,7 +79,7 @@ def draw_figures(model, config: ExperimentConfig, test: ImageDataset, history: l
     keep(
         "reconstructions", plotting.draw_images(pairs, 20, title="test images and, below them, reconstructions").figure
     )
-    view = redraw_view(model)
+    view = model.noise_view()
     if view is not model:
         z = view.prior.sample(8, **chain, generator=generator)
     donors = view.prior.sample(12, **chain, generator=generator)

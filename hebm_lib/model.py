@@ -3,17 +3,28 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent
+from torch.distributions import Independent, Normal
 
 from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks import LadderGenerator, LadderInference, check_images, check_range
-from hebm_lib.prior import GaussianPrior, JointEBMPrior
+from hebm_lib.networks import LadderGenerator, LadderInference, check_range
+from hebm_lib.prior import GaussianPrior, JointEBMPrior, Prior
 
-__all__ = ["ElboTerms", "JointEBM", "bernoulli_log_likelihood", "build_model", "gaussian_kl", "register"]
+__all__ = [
+    "Draw",
+    "ElboTerms",
+    "JointEBM",
+    "Model",
+    "bernoulli_log_likelihood",
+    "build_model",
+    "gaussian_kl",
+    "register",
+]
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,85 @@ class ElboTerms:
         return self.reconstruction - self.kl.sum(-1) + self.energy
 
 
+@dataclass(frozen=True)
+class Draw:
+    """One draw of all codes from the posterior, and what the bound needs of it.
+
+    Attributes:
+        z: the codes, ``(n, d)``.
+        image: the mean image that they make, ``(n, C, H, W)``.
+        mean, scale: of the Gaussian that each unit was drawn from, ``(n, d)``.
+        kl: what each unit adds to the KL, ``(n, d)``: in closed form, or ``log q - log p`` at the draw, as the model's
+            file says.
+    """
+
+    z: Tensor
+    image: Tensor
+    mean: Tensor
+    scale: Tensor
+    kl: Tensor
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What every model is, whatever its kind: ``p(x, z) = p(x|z) p(z)`` with an inference network ``q(z|x)``.
+
+    Images ``x`` are ``(n, …)`` in [-1, 1], in the shape that the model's modules take; codes ``z`` are ``(n, d)``.
+
+    Attributes:
+        prior: p(z), a `Prior`.
+        latents: sizes of z_1 … z_L.
+        device: where the parameters are.
+        gaussian_posterior: whether q(z|x) is the diagonal Gaussian that ``encode`` gives; in a conditional hierarchy it is not.
+        bounds_levels: whether there is ``bound_above(x, k)``, a bound that leaves the lowest k levels to the prior.
+    """
+
+    prior: Prior
+    gaussian_posterior: bool
+    bounds_levels: bool
+
+    @property
+    def latents(self) -> LatentSpec: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, x: Tensor) -> Independent:
+        """``q(z|x)``, or its summary along the mean path: batch shape ``(n,)``, event shape ``(d,)``."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean images: ``(n, d) -> (n, …)``."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Mean images of the posterior mean: ``(n, …) -> (n, …)``."""
+
+    def sample(self, n: int, steps: int = 60, step_size: float = 0.4, *, generator=None) -> Tensor:
+        """``n`` mean images of prior draws."""
+
+    def draw(self, x: Tensor, *, posterior: Independent | None = None, generator=None) -> Tensor:
+        """One draw from q(z|x) per image, ``(n, d)``."""
+
+    def elbo(
+        self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None, generator=None
+    ) -> ElboTerms:
+        """The bound's terms per image, nats, at ``z`` or at one draw."""
+
+    def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
+        """``log p(x|z)`` of images around mean images, ``(n,)``, nats."""
+
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x|z) + log_prob_unnormalized(z)``, ``(n,)``, nats."""
+
+    def noise_view(self):
+        """What redrawing a level acts on: the model, or in a conditional hierarchy the model seen through its noise."""
+
+
 def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
-    """``KL(N(mean, scale²) ‖ N(0, 1))`` per unit."""
+    """``KL(N(mean, scale²) ‖ N(0, 1)) = (mean² + scale² - 1) / 2 - log scale`` per unit, nats; any shape.
+
+    >>> gaussian_kl(torch.tensor([0.0, 2.0]), torch.ones(2)).tolist()
+    [0.0, 2.0]
+    """
     return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
 
 
@@ -47,16 +135,29 @@ class JointEBM(nn.Module):
     """``p(x, z) = p_β(x|z) p_α(z)`` (Eq. 2) with an inference network ``q_φ(z|x)`` (Eq. 7).
 
     Args:
-        generator: g_β.
-        inference: q_φ.
-        prior: p_α, a `JointEBMPrior`, or a `GaussianPrior` for the same model without the energy.
+        generator: g_β, any module with ``forward(z)``: ``(n, d)`` to mean images ``(n, …)`` in [-1, 1].
+        inference: q_φ, any module with ``forward(x)``: images to ``torch.distributions.Independent(Normal(mean, deviation),
+            1)``, batch shape ``(n,)`` and event shape ``(d,)``.
+        prior: p_α, a `JointEBMPrior`, or a `GaussianPrior` for the same model without the energy. The levels are its.
         sigma: σ of Eq. 4, in units of the [-1, 1] image range.
 
     Raises:
         ValueError: if the parts disagree on the latent's levels, or σ is not positive.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> class Encoder(nn.Linear):
+        ...     def forward(self, x):
+        ...         return Independent(Normal(super().forward(x), 0.5), 1)
+        >>> prior = JointEBMPrior(LatentSpec((1, 2)), hidden=(8,))
+        >>> model = JointEBM(nn.Sequential(nn.Linear(3, 6), nn.Tanh()), Encoder(6, 3), prior, sigma=0.3)
+        >>> model.sample(16, steps=2).shape, model.elbo(torch.zeros(5, 6)).kl.shape
+        (torch.Size([16, 6]), torch.Size([5, 2]))
     """
 
-    def __init__(self, generator: LadderGenerator, inference: LadderInference, prior: nn.Module, sigma: float):
+    gaussian_posterior, bounds_levels = True, False
+
+    def __init__(self, generator: nn.Module, inference: nn.Module, prior: Prior, sigma: float):
         super().__init__()
         ladders = [part for part in (generator, inference) if isinstance(part, LadderGenerator | LadderInference)]
         if any(ladder.latents != prior.latents for ladder in ladders):
@@ -74,21 +175,51 @@ class JointEBM(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.parameters()).device
+        return next(chain(self.parameters(), self.buffers())).device
 
     def encode(self, x: Tensor) -> Independent:
         """``q_φ(z|x)``: a diagonal Gaussian with batch shape ``(n,)`` and event shape ``(d,)``.
 
         Raises:
-            ValueError: for images of another shape or type; in evaluation mode also for NaN and values far outside [-1, 1].
+            ValueError: for images of another shape or type; in evaluation mode also for NaN and values far outside [-1, 1];
+                where the encoder's distribution has another shape.
+            TypeError: where the encoder gives something else than ``Independent(Normal)``.
         """
         if not self.training:
             check_range(x)
-        return self.inference(x)
+        return self._checked_posterior(self.inference(x), len(x))
+
+    def _checked_posterior(self, posterior: Independent, n: int) -> Independent:
+        """What the encoder gave; raises where it is no diagonal Gaussian over z."""
+        if not isinstance(posterior, Independent) or not isinstance(posterior.base_dist, Normal):
+            raise TypeError(
+                "the encoder must return torch.distributions.Independent(Normal(mean, deviation), 1), got "
+                f"{type(posterior).__name__}"
+            )
+        if (posterior.batch_shape, posterior.event_shape) != ((n,), (self.latents.total,)):
+            raise ValueError(
+                f"the encoder must return batch shape ({n},) and event shape ({self.latents.total},) for levels "
+                f"{self.latents.dims}, got {tuple(posterior.batch_shape)} and {tuple(posterior.event_shape)}"
+            )
+        return posterior
 
     def decode(self, z: Tensor) -> Tensor:
-        """The mean image ``g_β(z)``: ``(n, d) -> (n, C, H, W)`` in [-1, 1]."""
-        return self.generator(z)
+        """The mean image ``g_β(z)``: ``(n, d) -> (n, C, H, W)`` in [-1, 1].
+
+        Raises:
+            ValueError: for a z of another width, or where the decoder gives another number of images.
+            TypeError: where the decoder gives no tensor.
+        """
+        self.latents.check(z)
+        return self._checked_images(self.generator(z), len(z))
+
+    def _checked_images(self, images: Tensor, n: int) -> Tensor:
+        """What the decoder gave; raises where it is not one image per code."""
+        if not isinstance(images, Tensor):
+            raise TypeError(f"the decoder must return a tensor of images, got {type(images).__name__}")
+        if images.ndim < 2 or len(images) != n:
+            raise ValueError(f"the decoder must return one image per code, ({n}, …), got {tuple(images.shape)}")
+        return images
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """``g_β`` of the posterior mean: ``(n, C, H, W) -> (n, C, H, W)``."""
@@ -105,19 +236,26 @@ class JointEBM(nn.Module):
 
     def sse(self, x: Tensor, z: Tensor) -> Tensor:
         """``‖x - g_β(z)‖²`` summed over pixels, shape ``(n,)``."""
-        return (x - self.decode(z)).square().flatten(1).sum(1)
+        return self._squared_error(x, self.decode(z))
 
     def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
         """``log N(x; mean, σ² I)`` of images around their mean images, shape ``(n,)``."""
-        return self._log_likelihood((x - mean).square().flatten(1).sum(1), x[0].numel())
-
-    def _log_likelihood(self, sse: Tensor, pixels: int) -> Tensor:
+        pixels = math.prod(x.shape[1:])
+        sse = self._squared_error(x, mean)
         return -sse / (2 * self.sigma**2) - 0.5 * pixels * math.log(2 * math.pi * self.sigma**2)
+
+    @staticmethod
+    def _squared_error(x: Tensor, mean: Tensor) -> Tensor:
+        """``‖x - mean‖²``, ``(n,)``; shapes that would broadcast are refused: they would count pixels more than once."""
+        if x.shape != mean.shape or not x.is_floating_point():
+            raise ValueError(
+                f"expected images of floats of shape {tuple(mean.shape)}, as the decoder makes them, got {x.dtype} "
+                f"{tuple(x.shape)}"
+            )
+        return (x - mean).square().flatten(1).sum(1)
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p_β(x|z) + f_α(z) + log N(z; 0, I)``, shape ``(n,)``: unnormalised, log Z(α) is left out."""
-        if isinstance(self.inference, LadderInference):
-            check_images(x, self.inference.channels, self.inference.image_size)
         if not self.training:
             check_range(x)
         return self.log_likelihood(x, z) + self.prior.log_prob_unnormalized(z)
@@ -152,16 +290,34 @@ class JointEBM(nn.Module):
             posterior: ``encode(x)`` where the caller has it already.
             generator: source of that draw's noise; torch's global one if None.
         """
+        return self.terms(x, self.draw_path(x, z=z, posterior=posterior, generator=generator))
+
+    def draw_path(
+        self,
+        x: Tensor,
+        *,
+        z: Tensor | None = None,
+        posterior: Independent | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Draw:
+        """A draw with all that the bound needs of it, or the given ``z`` with the same; arguments as of `elbo`."""
         posterior = self.encode(x) if posterior is None else posterior
         z = self.draw(x, posterior=posterior, generator=generator) if z is None else z
-        kl = gaussian_kl(posterior.mean, posterior.stddev)
-        sse = self.sse(x, z)
+        mean, scale = posterior.mean, posterior.stddev
+        return Draw(z, self.decode(z), mean, scale, gaussian_kl(mean, scale))
+
+    def terms(self, x: Tensor, draw: Draw) -> ElboTerms:
+        """The bound's terms per image and level at one draw."""
         return ElboTerms(
-            reconstruction=self._log_likelihood(sse, x[0].numel()),
-            kl=torch.stack([part.sum(-1) for part in self.latents.split(kl)], dim=-1),
-            energy=self.prior(z),
-            sse=sse,
+            reconstruction=self.pixel_log_likelihood(x, draw.image),
+            kl=torch.stack([part.sum(-1) for part in self.latents.split(draw.kl)], dim=-1),
+            energy=self.prior(draw.z),
+            sse=self._squared_error(x, draw.image),
         )
+
+    def noise_view(self):
+        """What redrawing a level acts on. Here the model itself: its levels are redrawn as they are."""
+        return self
 
 
 BUILDERS: dict[str, Callable[[ModelConfig], nn.Module]] = {}

@@ -1,9 +1,11 @@
 """Priors over the joint latent: the plain Gaussian, and its tilt by a joint energy (Eq. 3).
 
-Both have the same methods, so that a model, the trainer and the metrics never ask which one they hold.
+All of them, those of the conditional hierarchies too, are a `Prior`: the same methods with the same arguments, so that a
+model, the trainer and the metrics never ask which one they hold.
 """
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import EnergyMLP, SeparateEnergies
 from hebm_lib.sampling import Perceptron, backend_for, run_chain
 
-__all__ = ["GaussianPrior", "JointEBMPrior"]
+__all__ = ["GaussianPrior", "JointEBMPrior", "Prior"]
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
@@ -22,8 +24,61 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
     return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
 
+@runtime_checkable
+class Prior(Protocol):
+    """What every prior over ``z = [z_1, …, z_L]`` is, ``p(z) ∝ exp(log_prob_unnormalized(z))``.
+
+    Attributes:
+        latents: sizes of z_1 … z_L.
+        has_energy: whether there is an f; without one `log_prob_unnormalized` is normalised and ``sample`` is exact.
+
+    Example:
+        >>> isinstance(GaussianPrior(LatentSpec((2, 3))), Prior)
+        True
+    """
+
+    latents: LatentSpec
+    has_energy: bool
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """``f(z)``, the NEGATIVE energy: ``(n, d) -> (n,)``; 0 without an energy."""
+
+    def log_prob_unnormalized(self, z: Tensor) -> Tensor:
+        """``log p(z)`` up to a constant, differentiable: ``(n, d) -> (n,)``. Raises `ValueError` for another width."""
+
+    def sample(
+        self,
+        n: int,
+        steps: int,
+        step_size: float,
+        *,
+        z0: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        trajectory: bool = False,
+        every: int = 1,
+        backend: str | None = None,
+    ) -> Tensor:
+        """``(n, d)`` after K steps of size s from ``z0``; ``(K / every + 1, n, d)`` with ``trajectory``."""
+
+    def sample_level(
+        self, z: Tensor, level: int, steps: int, step_size: float, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """``(n, d)``: ``z`` with one level drawn given the others, which are kept."""
+
+
 class GaussianPrior(nn.Module):
-    """``p_0(z) = N(0, I)``: the prior of the VAE and of VLAE, f = 0."""
+    """``p_0(z) = N(0, I)``: the prior of the VAE and of VLAE, f = 0.
+
+    Args:
+        latents: sizes of z_1 … z_L.
+
+    Example:
+        >>> prior = GaussianPrior(LatentSpec((2, 3)))
+        >>> prior.sample(4).shape, prior(torch.ones(4, 5)).tolist()
+        (torch.Size([4, 5]), [0.0, 0.0, 0.0, 0.0])
+    """
+
+    has_energy = False
 
     def __init__(self, latents: LatentSpec):
         super().__init__()
@@ -62,7 +117,7 @@ class GaussianPrior(nn.Module):
     @torch.no_grad()
     def sample_level(self, z, level, steps=0, step_size=0.4, *, generator=None) -> Tensor:
         """Same signature as `JointEBMPrior.sample_level`. With ``steps=0`` the draw is exact: the levels are independent."""
-        return _sample_level(self.log_prob_unnormalized, self.latents, z, level, steps, step_size, generator)
+        return sample_level(self.log_prob_unnormalized, self.latents, z, level, steps, step_size, generator)
 
 
 class JointEBMPrior(nn.Module):
@@ -82,7 +137,18 @@ class JointEBMPrior(nn.Module):
         restart: share of them that starts from N(0, I) again at each visit.
         activation: of the hidden layers, ``leaky`` or ``silu`` (see `EnergyMLP`). Chains of the second run in plain torch.
         zero: start from f = 0, the last layer's weights and bias zero; not with spectral norm.
+
+    Raises:
+        ValueError: without a hidden layer, or for ``zero`` with spectral norm.
+
+    Example:
+        >>> prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(8,))
+        >>> z = prior.sample(4, steps=5, step_size=0.1, generator=torch.Generator().manual_seed(0))
+        >>> z.shape, prior(z).shape, prior.sample(4, 6, 0.1, trajectory=True, every=3).shape
+        (torch.Size([4, 5]), torch.Size([4]), torch.Size([3, 4, 5]))
     """
+
+    has_energy = True
 
     def __init__(
         self,
@@ -201,7 +267,7 @@ class JointEBMPrior(nn.Module):
             ValueError: for a z of another width, a level that is not there, or a chain that cannot be run.
         """
         log_prob = self.plain(z.dtype).log_prob_unnormalized
-        return _sample_level(log_prob, self.latents, z, level, steps, step_size, generator)
+        return sample_level(log_prob, self.latents, z, level, steps, step_size, generator)
 
     def backend_for(self, backend: str | None = None) -> str:
         """The backend that `sample` takes here when asked for ``backend``; None asks for the fastest."""
@@ -254,7 +320,7 @@ def _start(prior: nn.Module, n: int, z0: Tensor | None, generator: torch.Generat
     return z0
 
 
-def _sample_level(log_prob, latents: LatentSpec, z: Tensor, level: int, steps, step_size, generator) -> Tensor:
+def sample_level(log_prob, latents: LatentSpec, z: Tensor, level: int, steps, step_size, generator) -> Tensor:
     """The level's columns from N(0, I), then their chain."""
     latents.check(z)
     columns, start = latents.columns(level), z.detach().clone()

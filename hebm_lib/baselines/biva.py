@@ -28,11 +28,11 @@ everything would, at this length of training.
 import torch
 from torch import Tensor, nn
 
-from hebm_lib.baselines.common import Draw, gaussian_log_prob, no_energy
-from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, positive
+from hebm_lib.baselines.common import gaussian_log_prob, no_energy
+from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, Source, positive
 from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.model import register
+from hebm_lib.model import Draw, register
 from hebm_lib.networks import GaussianHead, LadderGenerator
 
 __all__ = ["BIVA"]
@@ -65,26 +65,25 @@ class Merge(nn.Module):
 class BIVA(HierarchicalBaseline):
     """Bidirectional inference; see the module's docstring. Its `BottomUp` holds one `Merge` per lower level, ``merges``."""
 
-    def infer(self, x: Tensor, noise: Tensor) -> Draw:
+    def walk(self, x: Tensor, source: Source) -> Draw:
         """Up for z^BU and z_L, then down for z^TD, with the prior of every level on the way."""
         drawn: list[list[tuple[Tensor, ...]]] = [
             [] for _ in self.latents.dims
         ]  # per level: (z, mean, scale) of each group
-        parts = self.latents.split(noise)
 
         def choose_up(level: int, mean: Tensor, scale: Tensor) -> Tensor:
-            z = mean + scale * parts[level - 1][:, : mean.shape[1]]
+            z = source.code(level, mean, scale)
             drawn[level - 1].append((z, mean, scale))
             return z
 
         features = self.inference.ascend(x, choose_up)
-        log_p: list[Tensor] = [noise] * self.latents.levels
+        log_p: list[Tensor] = [x] * self.latents.levels
 
         def choose_down(level: int, feature: Tensor | None) -> Tensor:
             groups = drawn[level - 1]
             if feature is not None:
                 mean, scale = self.inference.merges[level - 1](features[level - 1], feature)
-                groups.append((mean + scale * parts[level - 1][:, mean.shape[1] :], mean, scale))
+                groups.append((source.code(level, mean, scale, first=mean.shape[1]), mean, scale))
             z = torch.cat([group[0] for group in groups], 1)
             log_p[level - 1] = gaussian_log_prob(z, *self.prior.conditional(level, feature, z))
             return z

@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent
 
 from hebm_lib.algorithm import Update
 from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
-from hebm_lib.model import ElboTerms, JointEBM, bernoulli_log_likelihood, gaussian_kl
+from hebm_lib.model import Draw, JointEBM, bernoulli_log_likelihood, gaussian_kl
 
-__all__ = ["Draw", "VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
+__all__ = ["VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
 
 
 def no_energy(config: ModelConfig) -> ModelConfig:
@@ -30,25 +28,6 @@ def gaussian_kl_between(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_s
 def gaussian_log_prob(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """``log N(z; mean, scale²)`` per unit."""
     return -0.5 * (((z - mean) / scale).square() + math.log(2 * math.pi)) - scale.log()
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One draw of all codes from the posterior, and what the bound needs of it.
-
-    Attributes:
-        z: the codes, ``(n, d)``.
-        image: the mean image that they make, ``(n, C, H, W)``.
-        mean, scale: of the Gaussian that each unit was drawn from, ``(n, d)``.
-        kl: what each unit adds to the KL, ``(n, d)``: in closed form, or ``log q - log p`` at the draw, as the model's
-            file says.
-    """
-
-    z: Tensor
-    image: Tensor
-    mean: Tensor
-    scale: Tensor
-    kl: Tensor
 
 
 class VariationalBaseline(JointEBM):
@@ -87,29 +66,6 @@ class VariationalBaseline(JointEBM):
         z = posterior.mean + posterior.stddev * noise
         kl = gaussian_kl(posterior.mean, posterior.stddev)
         return Draw(z, self.decode(z), posterior.mean, posterior.stddev, kl)
-
-    def terms(self, x: Tensor, draw: Draw) -> ElboTerms:
-        """The bound's terms per image and level of one draw."""
-        return ElboTerms(
-            reconstruction=self.pixel_log_likelihood(x, draw.image),
-            kl=torch.stack([part.sum(-1) for part in self.latents.split(draw.kl)], dim=-1),
-            energy=torch.zeros(len(x), device=x.device),
-            sse=(x - draw.image).square().flatten(1).sum(1),
-        )
-
-    def elbo(
-        self,
-        x: Tensor,
-        *,
-        z: Tensor | None = None,
-        posterior: Independent | None = None,
-        generator: torch.Generator | None = None,
-    ) -> ElboTerms:
-        """The bound's terms for each image, as of `JointEBM.elbo`; the energy is 0."""
-        posterior = self.encode(x) if posterior is None else posterior
-        z = self.draw(x, posterior=posterior, generator=generator) if z is None else z
-        kl = gaussian_kl(posterior.mean, posterior.stddev)
-        return self.terms(x, Draw(z, self.decode(z), posterior.mean, posterior.stddev, kl))
 
     def noise(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Standard normal numbers ``(n, d)`` for one draw of every code of a batch."""

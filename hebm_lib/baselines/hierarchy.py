@@ -7,6 +7,7 @@ Levels that condition on each other are drawn one after another. Going down is
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ from torch.distributions import Independent
 
 from hebm_lib.baselines.common import VariationalBaseline, gaussian_log_prob
 from hebm_lib.config import InferenceConfig
+from hebm_lib.langevin import check_chain, langevin_dynamics
 from hebm_lib.latents import LatentSpec
-from hebm_lib.model import ElboTerms
+from hebm_lib.model import Draw
 from hebm_lib.networks import (
     Entry,
     GaussianHead,
@@ -26,9 +28,9 @@ from hebm_lib.networks import (
     dense,
     diagonal_gaussian,
 )
-from hebm_lib.prior import GaussianPrior
+from hebm_lib.prior import GaussianPrior, sample_level
 
-__all__ = ["BottomUp", "ConditionalPrior", "HierarchicalBaseline", "NoiseView", "positive"]
+__all__ = ["BottomUp", "ConditionalPrior", "HierarchicalBaseline", "MeanPath", "NoiseView", "Source", "positive"]
 
 SCALE_FLOOR = 0.05
 """Smallest deviation of any unit, prior or posterior. With a floor near 0 a prior can become so narrow, early on, that one
@@ -55,6 +57,8 @@ class ConditionalPrior(nn.Module):
     Args:
         generator: whose feature arriving at level i depends on z_{>i} alone.
     """
+
+    has_energy = False
 
     def __init__(self, generator: LadderGenerator):
         super().__init__()
@@ -117,17 +121,33 @@ class ConditionalPrior(nn.Module):
         return torch.stack(total).sum(0)
 
     @torch.no_grad()
-    def sample(self, n, steps=0, step_size=0.4, *, z0=None, generator=None, trajectory=False) -> Tensor:
-        """``n`` exact draws, top level first, ``(n, d)``. There is no chain: ``steps`` and ``step_size`` are not used.
+    def sample(
+        self, n, steps=0, step_size=0.4, *, z0=None, generator=None, trajectory=False, every=1, backend=None
+    ) -> Tensor:
+        """``n`` exact draws, top level first, ``(n, d)``; arguments as of `Prior.sample`.
 
-        Raises:
-            ValueError: where a start or a trajectory is asked for.
+        A chain that starts from exact draws has arrived: it is run only from a given ``z0``, or where its trajectory is
+        asked for. ``backend`` changes nothing.
         """
-        if z0 is not None or trajectory:
-            raise ValueError("a conditional prior is drawn level by level: there is no chain to start or to follow")
-        where = next(self.way_down[0].parameters())
-        noise = torch.randn(n, self.latents.total, dtype=where.dtype, device=where.device, generator=generator)
-        return self.from_noise(noise)[0]
+        if z0 is None:
+            where = next(self.way_down[0].parameters())
+            noise = torch.randn(n, self.latents.total, dtype=where.dtype, device=where.device, generator=generator)
+            z = self.from_noise(noise)[0]
+            if not trajectory:
+                return z
+        elif z0.shape != (n, self.latents.total):
+            raise ValueError(f"z0 must have shape ({n}, {self.latents.total}), got {tuple(z0.shape)}")
+        else:
+            z = z0
+        check_chain(z, steps, step_size, every if trajectory else 1)
+        log_prob = self.log_prob_unnormalized
+        states = langevin_dynamics(log_prob, z, steps, step_size, generator=generator, trajectory=trajectory)
+        return states[::every] if trajectory else states
+
+    @torch.no_grad()
+    def sample_level(self, z, level, steps=0, step_size=0.4, *, generator=None) -> Tensor:
+        """Same signature as `JointEBMPrior.sample_level`: a chain towards ``p(z_i | all other levels)``."""
+        return sample_level(self.log_prob_unnormalized, self.latents, z, level, steps, step_size, generator)
 
 
 class BottomUp(nn.Module):
@@ -195,39 +215,81 @@ class BottomUp(nn.Module):
         return features
 
 
+class MeanPath(Independent):
+    """A hierarchy's q(z|x) in short: the Gaussians along the path on which every level takes its mean."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the codes of a path come from: standard normal ``noise``, ``(n, d)``, or codes ``z`` that are given.
+
+    Example:
+        >>> latents, mean = LatentSpec((1, 1)), torch.ones(1, 1)
+        >>> Source(latents, noise=torch.tensor([[0.0, 2.0]])).code(2, mean, 0.5 * mean).item()
+        2.0
+        >>> Source(latents, z=torch.tensor([[0.0, 7.0]])).code(2, mean, mean).item()
+        7.0
+    """
+
+    latents: LatentSpec
+    noise: Tensor | None = None
+    z: Tensor | None = None
+
+    def code(self, level: int, mean: Tensor, scale: Tensor, *, first: int = 0) -> Tensor:
+        """The level's units from ``first`` on, as many as ``mean`` has, ``(n, m)``."""
+        columns = slice(first, first + mean.shape[1])
+        if self.z is not None:
+            return self.latents.split(self.z)[level - 1][:, columns]
+        return mean + scale * self.latents.split(self.noise)[level - 1][:, columns]
+
+
 class HierarchicalBaseline(VariationalBaseline):
-    """A hierarchy with a conditional prior. A model of this kind says in `infer` how its posterior is drawn.
+    """A hierarchy with a conditional prior. A model of this kind says in ``walk(x, source)`` how its posterior is drawn.
 
     What level i is drawn from depends on the draws of other levels, so ``q(z|x)`` is no diagonal Gaussian. `encode` gives
     the one along the path on which every level takes its mean.
     """
 
-    def encode(self, x: Tensor) -> Independent:
+    gaussian_posterior = False
+
+    def encode(self, x: Tensor) -> "MeanPath":
         """Mean and deviation of each level where all the levels it depends on are at their means; event shape ``(d,)``."""
         draw = self.infer(x, torch.zeros(len(x), self.latents.total, device=x.device, dtype=x.dtype))
-        return diagonal_gaussian(draw.mean, draw.scale)
+        return MeanPath(diagonal_gaussian(draw.mean, draw.scale).base_dist, 1, validate_args=False)
 
-    def elbo(
+    def draw_path(
         self,
         x: Tensor,
         *,
         z: Tensor | None = None,
         posterior: Independent | None = None,
         generator: torch.Generator | None = None,
-    ) -> ElboTerms:
-        """The bound's terms for each image at one draw; the energy is 0. ``posterior`` is not used: see the class.
+    ) -> Draw:
+        """A draw, or the given ``z``, with the Gaussians along its own path.
 
         Raises:
-            ValueError: for a given ``z``: these terms belong to the path on which the codes were drawn.
+            ValueError: for another ``posterior`` than `encode` gives.
         """
-        if z is not None:
-            raise ValueError("a hierarchy draws its codes level by level: pass a generator instead of z")
-        return self.terms(x, self.infer(x, self.noise(x, generator)))
+        self._check_posterior(posterior)
+        return self.infer(x, None if z is not None else self.noise(x, generator), z=z)
+
+    def infer(self, x: Tensor, noise: Tensor | None, *, z: Tensor | None = None) -> Draw:
+        """A draw from q(z|x) made of ``noise``, ``(n, d)`` standard normal numbers; or the path of the given codes ``z``."""
+        return self.walk(x, Source(self.latents, noise=noise, z=z))
+
+    @staticmethod
+    def _check_posterior(posterior: Independent | None) -> None:
+        if posterior is not None and not isinstance(posterior, MeanPath):
+            raise ValueError(
+                "q(z|x) of a hierarchy is no diagonal Gaussian, so none can be put in its place: leave posterior out, or "
+                "pass what encode(x) gave"
+            )
 
     def draw(
         self, x: Tensor, *, posterior: Independent | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """One draw from ``q(z|x)`` per image, ``(n, d)``; ``posterior`` is not used: see the class."""
+        """One draw from ``q(z|x)`` per image, ``(n, d)``. Raises `ValueError` for another ``posterior`` than `encode` gives."""
+        self._check_posterior(posterior)
         return self.infer(x, self.noise(x, generator)).z
 
     def noise_view(self) -> "NoiseView":

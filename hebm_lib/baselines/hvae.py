@@ -28,11 +28,11 @@ import math
 import torch
 from torch import Tensor
 
-from hebm_lib.baselines.common import Draw, gaussian_log_prob, no_energy
-from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline
+from hebm_lib.baselines.common import gaussian_log_prob, no_energy
+from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, Source
 from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.model import register
+from hebm_lib.model import Draw, register
 from hebm_lib.networks import LadderGenerator
 
 __all__ = ["HVAE"]
@@ -41,22 +41,23 @@ __all__ = ["HVAE"]
 class HVAE(HierarchicalBaseline):
     """Bottom-up inference; see the module's docstring."""
 
-    def climb(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    bounds_levels = True
+
+    def climb(self, x: Tensor, source: Source) -> tuple[Tensor, Tensor, Tensor]:
         """A draw from q on the way up, with the mean and deviation that each unit was drawn from; each ``(n, d)``."""
         drawn: list[tuple[Tensor, Tensor, Tensor]] = []
-        parts = self.latents.split(noise)
 
         def choose(level: int, mean: Tensor, scale: Tensor) -> Tensor:
-            drawn.append((mean + scale * parts[level - 1], mean, scale))
+            drawn.append((source.code(level, mean, scale), mean, scale))
             return drawn[-1][0]
 
         self.inference.ascend(x, choose)
         z, mean, scale = (torch.cat(parts, 1) for parts in zip(*drawn, strict=True))
         return z, mean, scale
 
-    def infer(self, x: Tensor, noise: Tensor) -> Draw:
+    def walk(self, x: Tensor, source: Source) -> Draw:
         """Up for the draw, then down for the prior of each level at it."""
-        z, mean, scale = self.climb(x, noise)
+        z, mean, scale = self.climb(x, source)
         image, log_p = self.descend(z)
         return Draw(z, image, mean, scale, gaussian_log_prob(z, mean, scale) - log_p)
 
@@ -90,7 +91,7 @@ class HVAE(HierarchicalBaseline):
         first = sum(self.latents.dims[:k])
         weights = []
         for _ in range(samples):
-            z, mean, scale = self.climb(x, self.noise(x, generator))
+            z, mean, scale = self.climb(x, Source(self.latents, noise=self.noise(x, generator)))
             image, log_p = self.descend(z, above=k)
             kl = (gaussian_log_prob(z, mean, scale) - log_p)[:, first:].sum(1)
             weights.append(self.pixel_log_likelihood(x, image) - kl)

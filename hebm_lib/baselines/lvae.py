@@ -22,11 +22,11 @@ instead of drawn black or white anew in every epoch; the rate does not fall; dev
 import torch
 from torch import Tensor
 
-from hebm_lib.baselines.common import Draw, gaussian_kl_between, no_energy
-from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline
+from hebm_lib.baselines.common import gaussian_kl_between, no_energy
+from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, Source
 from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.model import register
+from hebm_lib.model import Draw, register
 from hebm_lib.networks import LadderGenerator
 
 __all__ = ["LVAE", "precision_weighted"]
@@ -42,19 +42,18 @@ def precision_weighted(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_sc
 class LVAE(HierarchicalBaseline):
     """Top-down inference by precision weighting; see the module's docstring."""
 
-    def infer(self, x: Tensor, noise: Tensor) -> Draw:
+    def walk(self, x: Tensor, source: Source) -> Draw:
         """Up for the guesses, then down for the draw."""
         guesses: dict[int, tuple[Tensor, Tensor]] = {}
         self.inference.ascend(x, lambda level, mean, scale: guesses.update({level: (mean, scale)}))
         drawn: dict[int, tuple[Tensor, ...]] = {}
-        parts = self.latents.split(noise)
 
         def choose(level: int, feature: Tensor | None) -> Tensor:
             mean, scale = guesses[level]
             prior = self.prior.conditional(level, feature, mean)
             if feature is not None:
                 mean, scale = precision_weighted(mean, scale, *prior)
-            z = mean + scale * parts[level - 1]
+            z = source.code(level, mean, scale)
             drawn[level] = (z, mean, scale, gaussian_kl_between(mean, scale, *prior))
             return z
 

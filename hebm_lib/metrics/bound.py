@@ -48,8 +48,7 @@ def measure_bound(
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     sums = {"mse": 0.0, "reconstruction": 0.0, "kl": 0.0, "bound": 0.0, "f": 0.0}
-    for index in torch.arange(len(data)).split(batch):
-        x = data.batch(index).to(model.device)
+    for x in data.batches(batch, model.device):
         posterior = model.encode(x)
         terms = model.elbo(x, posterior=posterior, generator=generator)
         sums["mse"] += (model.decode(posterior.mean) - x).square().flatten(1).mean(1).sum()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from hebm_lib.checkpoint import CheckpointError, pretrained_folder, replacing
-from hebm_lib.data import ImageDataset
+from hebm_lib.data import ImageDataset, pad_black
 
 __all__ = [
     "DigitClassifier",
@@ -140,19 +140,16 @@ def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
     Raises:
         ValueError: for images larger than the classifier reads.
     """
-    border = getattr(classifier, "size", images.shape[-1]) - images.shape[-1]
-    if border < 0:
-        raise ValueError(f"the classifier reads images of side {classifier.size}, got {tuple(images.shape)}")
-    before, after = border // 2, border - border // 2
-    images = F.pad(images, (before, after, before, after), value=-1.0)
+    if isinstance(classifier, DigitClassifier):
+        images = pad_black(images, classifier.size)
     return torch.cat([classifier(part).argmax(1) for part in images.split(batch)])
 
 
 @torch.no_grad()
 def accuracy(classifier: nn.Module, data: ImageDataset, batch: int = 1000) -> float:
     """Share of a data set's images that get their own label."""
-    hits = [classifier(data.batch(i)).argmax(1) == data.labels[i] for i in torch.arange(len(data)).split(batch)]
-    return torch.cat(hits).float().mean().item()
+    answers = torch.cat([classifier(x).argmax(1) for x in data.batches(batch)])
+    return (answers == data.labels).float().mean().item()
 
 
 def save_classifier(model: DigitClassifier, path: Path, **metadata) -> None:

@@ -56,8 +56,7 @@ def joint_terms(model, data: ImageDataset, *, sampled: bool = True, seed: int = 
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     parts: dict[str, list[Tensor]] = {"likelihood": [], "energy": [], "base": [], "sse": []}
-    for index in torch.arange(len(data)).split(batch):
-        x = data.batch(index).to(model.device)
+    for x in data.batches(batch, model.device):
         z = model.draw(x, generator=generator) if sampled else model.encode(x).mean
         image, energy = model.decode(z), model.prior(z)
         values = {

@@ -164,7 +164,7 @@ def level_information(model, train: ImageDataset, test: ImageDataset, seed: int 
     per_level = [
         [Codes(*parts) for parts in zip(split(c.mean), split(c.scale), split(c.draw), strict=True)] for c in (a, b)
     ]
-    gaussian = not hasattr(model, "noise_view")
+    gaussian = model.gaussian_posterior
     bounds = [
         class_information(mine, labels, theirs, truth, seed=seed, upper=gaussian)
         for mine, theirs in zip(*per_level, strict=True)

@@ -30,8 +30,7 @@ def encode_dataset(model, data: ImageDataset, *, sampled: bool = False, seed: in
     """Posterior means of all images, ``(n, d)`` on the CPU; with ``sampled`` one draw each instead."""
     generator = torch.Generator(device=model.device).manual_seed(seed)
     codes = []
-    for index in torch.arange(len(data)).split(batch):
-        x = data.batch(index).to(model.device)
+    for x in data.batches(batch, model.device):
         codes.append((model.draw(x, generator=generator) if sampled else model.encode(x).mean).cpu())
     return torch.cat(codes)
 
@@ -55,8 +54,7 @@ def encode_posterior(model, data: ImageDataset, *, seed: int = 0, batch: int = 1
     """Mean, deviation and a draw for every image from one pass; ``draw`` is that of `encode_dataset` with this seed."""
     generator = torch.Generator(device=model.device).manual_seed(seed)
     parts = []
-    for index in torch.arange(len(data)).split(batch):
-        x = data.batch(index).to(model.device)
+    for x in data.batches(batch, model.device):
         posterior = model.encode(x)
         draw = model.draw(x, posterior=posterior, generator=generator)
         parts.append((posterior.mean.cpu(), posterior.stddev.cpu(), draw.cpu()))

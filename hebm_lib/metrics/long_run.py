@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hebm_lib.config import LangevinConfig
-from hebm_lib.data import ImageDataset, fit_images
+from hebm_lib.data import ImageDataset, pad_black
 from hebm_lib.provenance import rounded
 
 __all__ = ["class_switching", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
@@ -47,7 +47,7 @@ def read_images(classifier: nn.Module, images: Tensor, batch: int = 500) -> tupl
     """
     features, shares = [], []
     for part in images.split(batch):
-        seen = classifier.features(fit_images(part + 1, classifier.size, "pad") - 1)
+        seen = classifier.features(pad_black(part, classifier.size))
         features.append(seen)
         shares.append(classifier.head(seen).softmax(1))
     return torch.cat(features), torch.cat(shares)

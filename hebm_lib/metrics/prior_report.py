@@ -34,9 +34,9 @@ COMPARED = 2000
 def prior_samples(model, langevin: LangevinConfig, n: int, generator: torch.Generator) -> dict[str, Tensor]:
     """``n`` codes of every kind that needs no images, each ``(n, d)`` on the model's device."""
     prior, d = model.prior, model.latents.total
+    if not prior.has_energy:  # exact draws, with as many steps as it likes
+        return {"prior": prior.sample(n, 0, langevin.step_size, generator=generator)}
     samples = {"gaussian": torch.randn(n, d, generator=generator, device=model.device)}
-    if not hasattr(prior, "energy"):
-        return {"prior": samples["gaussian"]}
     for name, steps in (("prior", langevin.steps), ("long", LONG * langevin.steps)):
         samples[name] = prior.sample(n, steps, langevin.step_size, generator=generator)
     if prior.chains is not None:

@@ -31,8 +31,7 @@ def bernoulli_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 50
     The model may have been trained otherwise: its mean image in [-1, 1] is read as the probability ``(g(z) + 1) / 2``.
     """
     generator, parts = torch.Generator(device=model.device).manual_seed(seed), []
-    for index in torch.arange(len(data)).split(batch):
-        x = data.batch(index).to(model.device)
+    for x in data.batches(batch, model.device):
         parts.append(-bernoulli_log_likelihood(x, model.decode(model.draw(x, generator=generator))).cpu())
     return torch.cat(parts)
 
@@ -42,8 +41,8 @@ def bound_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -
     """``KL``, of the code's posterior from N(0, I) or the conditional prior, and ``-ELBO`` without log Z; each ``(n,)``."""
     generator = torch.Generator(device=model.device).manual_seed(seed)
     parts: dict[str, list[Tensor]] = {"KL": [], "-ELBO": []}
-    for index in torch.arange(len(data)).split(batch):
-        terms = model.elbo(data.batch(index).to(model.device), generator=generator)
+    for x in data.batches(batch, model.device):
+        terms = model.elbo(x, generator=generator)
         parts["KL"].append(terms.kl.sum(1).cpu())
         parts["-ELBO"].append(-terms.elbo_plus_log_z.cpu())
     return {name: torch.cat(values) for name, values in parts.items()}
@@ -58,8 +57,7 @@ def likelihood_scores(model, data: ImageDataset, *, seed: int = 0, batch: int = 
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     bounds: dict[int, list[Tensor]] = {k: [] for k in range(model.latents.levels)}
-    for index in torch.arange(len(data)).split(batch):
-        x = data.batch(index).to(model.device)
+    for x in data.batches(batch, model.device):
         for k, parts in bounds.items():
             parts.append(model.bound_above(x, k, generator=generator).cpu())
     whole, *above = (torch.cat(parts) for parts in bounds.values())
@@ -82,4 +80,4 @@ def model_scores(model, data: ImageDataset, seed: int = 0) -> dict[str, Tensor]:
     scores |= bound_score(model, data, seed=seed)
     scores["Bernoulli"] = bernoulli_score(model, data, seed=seed)
     scores |= {f"sigma {sigma:g}": -terms.at_sigma(sigma) for sigma in SIGMAS}
-    return scores | (likelihood_scores(model, data, seed=seed) if hasattr(model, "bound_above") else {})
+    return scores | (likelihood_scores(model, data, seed=seed) if model.bounds_levels else {})

@@ -52,7 +52,7 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     if model.latents.total <= PLANAR:
         metrics["prior_fit"] = prior_fit(model, train, langevin, seed=seed)
     generator = torch.Generator(device=model.device).manual_seed(seed + 1)
-    view = redraw_view(model)
+    view = model.noise_view()
     z, donors = (view.prior.sample(PRIOR_SAMPLES, **chain, generator=generator) for _ in range(2))
     metrics["pixel_variance"] = pixel_variance_share(view, z, donors)
     if paired(view):
@@ -75,11 +75,6 @@ def exact_log_z(model) -> float:
     """``log Z(α)`` of a model with two latent units, by quadrature over a square that holds codes ten units out."""
     prior = copy.deepcopy(model.prior).cpu().double()
     return Grid2D(extent=20.0, points=801).log_z(prior.log_prob_unnormalized)
-
-
-def redraw_view(model):
-    """What redrawing a level acts on: the codes, or in a conditional hierarchy the noise behind them (Fig. 1)."""
-    return model.noise_view() if hasattr(model, "noise_view") else model
 
 
 def paired(model) -> bool:

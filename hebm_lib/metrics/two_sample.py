@@ -152,7 +152,7 @@ def prior_fit(model, train: ImageDataset, langevin: LangevinConfig, seed: int = 
         samples = {"prior": chains(langevin.steps), "codes": others}
         samples["gaussian"] = torch.randn(n, latents.total, generator=generator)
         samples["matched"] = gaussian_like(others, generator)
-        if hasattr(model.prior, "energy"):
+        if model.prior.has_energy:
             samples["long"] = chains(LONG * langevin.steps)
         if latents.levels > 1:
             parts = [part[torch.randperm(n, generator=generator)] for part in latents.split(others)]

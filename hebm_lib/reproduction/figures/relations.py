@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hebm_lib.baselines.hierarchy import ConditionalPrior
+
 __all__ = [
     "CONDITIONAL",
     "ONE_LEVEL",
@@ -127,7 +129,7 @@ def heard(model) -> dict[int, set[int]]:
             found[level] = torch.cat([mean, scale], 1)
             return parts[level - 1]
 
-        if hasattr(model.prior, "walk"):
+        if isinstance(model.prior, ConditionalPrior):
             model.prior.walk(choose, code)
         return found
 
