@@ -242,7 +242,7 @@ def test_another_setting_needs_leave(run, setting):
     with pytest.raises(ValueError, match=rf"with other settings: .*{setting} .* → .*allow_changes=True"):
         resumed(run, CHANGES[setting])
     allowed = resumed(run, CHANGES[setting], allow_changes=True)
-    assert set(allowed.changes) == {setting}
+    assert set(allowed.record.changes) == {setting}
     allowed.fit(load_dataset("digits", "train"))
     assert set(read_provenance(run)["changes"][0]["settings"]) == {setting}
 

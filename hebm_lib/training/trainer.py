@@ -6,10 +6,8 @@ The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn w
 import contextlib
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,10 +18,9 @@ from tqdm.auto import tqdm
 
 from hebm_lib import checkpoint
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
-from hebm_lib.config import ExperimentConfig, RunConfig, TrainingConfig, from_dict, to_dict
+from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.cpu_speed import kept_memory, tuned
 from hebm_lib.data import ImageDataset
-from hebm_lib.provenance import provenance
 from hebm_lib.training.batches import Batches, as_batches
 from hebm_lib.training.phases import (
     Average,
@@ -41,9 +38,10 @@ from hebm_lib.training.processes import (
     asked_to_stop,
     check_precision,
     make_fabric,
+    put_on_device,
     same_weights_everywhere,
 )
-from hebm_lib.training.record import FREE, changes_between, describe_run, record_dict, shape_of
+from hebm_lib.training.record import RunRecord, how_to_go_on, last_good
 
 __all__ = ["DivergenceError", "Trainer"]
 
@@ -95,8 +93,7 @@ class Trainer:
     ):
         self.config = config
         self.training = config if isinstance(config, TrainingConfig) else config.training
-        self.record = describe_run(model, config, _run_name(run_dir))
-        check_levels(self.training, self.record)
+        self.record = RunRecord(model, config, run_dir)
         self.fabric = fabric or make_fabric(self.training.precision)
         check_precision(self.fabric, self.training.precision)
         self.model = put_on_device(model, self.fabric.device)
@@ -125,8 +122,6 @@ class Trainer:
         self.begun: list[tuple[str, int]] = []  # name and first step of every phase so far
         self.window: dict[str, Tensor] = {}
         self.window_steps = 0
-        self.changes: dict[str, list] = {}  # settings that differ from the ones of the run that is resumed
-        self.may_change = False
         self.asked: list[int] = []  # signals to stop
 
     def _optimiser(self, group: str, parameters) -> torch.optim.Optimizer:
@@ -165,7 +160,7 @@ class Trainer:
             with self._locked(), stops as self.asked:
                 return self._fit(train, on_epoch)
         except TrainingInterrupted as stop:
-            raise TrainingInterrupted(self._how_to_go_on(stop.signum), stop.signum) from None
+            raise TrainingInterrupted(how_to_go_on(self.run_dir, self.step, stop.signum), stop.signum) from None
 
     def _fit(self, train: Batches, on_epoch) -> "Trainer":
         c, world = self.training, self.fabric.world_size
@@ -174,7 +169,8 @@ class Trainer:
             raise ValueError(f"{len(train)} images are fewer than one batch of {c.batch_size} on {world} process(es)")
         phases = phases_of(c, per_epoch)
         self._check_phases(phases)
-        self._open_run(train)
+        if self.run_dir is not None and self.fabric.is_global_zero:
+            self.record.open(self.run_dir, train, self.step, self.history)
         train = train.to(self.fabric.device)
         total = phases[-1].end if phases else 0
         bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.record.name, unit="step")
@@ -342,7 +338,7 @@ class Trainer:
         bar.set_postfix(shown, refresh=False)
         if self.run_dir is not None and self.fabric.is_global_zero:
             path = self.run_dir / "metrics.jsonl"
-            with checkpoint.saying_why(path, self._last_good()), open(path, "a", encoding="utf-8") as file:
+            with checkpoint.saying_why(path, last_good(self.run_dir)), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _means(self) -> dict[str, float]:
@@ -363,17 +359,9 @@ class Trainer:
                 bad = f"= {value:.3g} is beyond the bound {self.training.energy_bound:g}"
             if bad:
                 raise DivergenceError(
-                    f"training diverged at step {self.step}: {name} {bad}. {self._last_good()} The usual remedies are "
+                    f"training diverged at step {self.step}: {name} {bad}. {last_good(self.run_dir)} The usual remedies are "
                     "a smaller learning rate for the energy (training.optimiser.lr_alpha), spectral norm, a larger sigma."
                 )
-
-    def _last_good(self) -> str:
-        if self.run_dir is None:
-            return "This run kept no checkpoints."
-        try:
-            return f"The last good checkpoint is {checkpoint.latest_checkpoint(self.run_dir)}; it stays."
-        except checkpoint.CheckpointError:
-            return "There was no checkpoint yet."
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -383,54 +371,11 @@ class Trainer:
             return contextlib.nullcontext()
         return checkpoint.locked(self.run_dir)
 
-    def _open_run(self, train: Batches) -> None:
-        if self.run_dir is None or not self.fabric.is_global_zero:
-            return
-        if self.step == 0 and checkpoint.checkpoints_of(self.run_dir):
-            raise FileExistsError(
-                f"{self.run_dir} holds checkpoints of an earlier run: resume it (`python -m hebm_lib resume "
-                f"{self.run_dir}`), or choose another folder"
-            )
-        origin = checkpoint.read_provenance(self.run_dir) or provenance()
-        images = shape_of(train)
-        before = origin.setdefault("data", images)
-        if self.step and before != images:
-            self.changes |= changes_between({"data": before}, {"data": images})
-            self._refuse_changes()
-            origin["data"] = images
-        if self.changes:
-            origin["changes"] = [*origin.get("changes", []), {"step": self.step, "settings": self.changes}]
-        checkpoint.write_provenance(self.run_dir, origin)
-        self.written = record_dict(self.record, train)
-        checkpoint.write_atomically(self.run_dir / "config.json", json.dumps(self.written, indent=2) + "\n")
-        # Lines after the checkpoint belong to steps that are about to be taken again.
-        lines = "".join(json.dumps(row) + "\n" for row in self.history)
-        checkpoint.write_atomically(self.run_dir / "metrics.jsonl", lines)
-
-    def _refuse_changes(self) -> None:
-        """Raise `ValueError` where a resumed run would go on as another one and nobody said that it may."""
-        hard = {name: pair for name, pair in self.changes.items() if name not in FREE}
-        if hard and not self.may_change:
-            listed = ", ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in sorted(hard.items()))
-            raise ValueError(
-                f"{self.run_dir} was trained with other settings: {listed}. Take those of its config.json; or allow the "
-                "change with resume(run_dir, allow_changes=True), on the command line --allow-changes: it is recorded"
-            )
-
     def _stop_if_asked(self, *, saved: bool = False) -> None:
         if self.asked:
             if not saved:
                 self._save()
             raise TrainingInterrupted("stopped after a step", self.asked[0])
-
-    def _how_to_go_on(self, signum: int) -> str:
-        said = f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name} at step {self.step}."
-        if self.run_dir is None:
-            return f"{said} This run kept no checkpoints."
-        if not checkpoint.checkpoints_of(self.run_dir):
-            return f"{said} There was no checkpoint yet: start it again."
-        last = checkpoint.latest_checkpoint(self.run_dir)
-        return f"{said} Saved in {last}; go on with `python -m hebm_lib resume {self.run_dir}`."
 
     def _save(self) -> None:
         if self.run_dir is None:
@@ -452,11 +397,10 @@ class Trainer:
                 "window": self.window,
                 "window_steps": self.window_steps,
                 "history": self.history,
-                "config": json.dumps(self.written),
+                "config": json.dumps(self.record.written),
             }
             keep = self.training.keep_checkpoints
-            described = self.record.model or self.record.foreign
-            checkpoint.save_checkpoint(self.run_dir, self.step, self.model, described, state, keep)
+            checkpoint.save_checkpoint(self.run_dir, self.step, self.model, self.record.model, state, keep)
         self.fabric.barrier()
 
     def resume(self, run_dir, *, allow_changes: bool = False) -> "Trainer":
@@ -483,7 +427,7 @@ class Trainer:
                 f"{self.fabric.world_size}: start as many"
             )
         checkpoint.load_weights(self.model, checkpoint.read_weights(latest / "model.safetensors"), latest)
-        self._compare_settings(state, allow_changes)
+        self.record.compare(self.run_dir, state, allow_changes)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         if self.average is not None and state.get("average") is not None:
@@ -496,38 +440,3 @@ class Trainer:
         self.window = {name: value.to(self.fabric.device) for name, value in state["window"].items()}
         self.window_steps = state["window_steps"]
         return self
-
-    def _compare_settings(self, state: dict, allow_changes: bool) -> None:
-        """Note what differs from the settings of the checkpoint; raise where that is not allowed."""
-        if isinstance(self.config, TrainingConfig):
-            self.record = replace(self.record, name=_run_name(self.run_dir))
-        if "config" in state:
-            old = from_dict(RunConfig, json.loads(state["config"]))
-        else:  # a checkpoint of an earlier version
-            old = checkpoint.read_run(self.run_dir)
-        new = self.record
-        if old.data is None or new.data is None:  # data given in code: `fit` compares the images themselves
-            old, new = replace(old, data=None), replace(new, data=None)
-        self.may_change, self.changes = allow_changes, changes_between(to_dict(old), to_dict(new))
-        self._refuse_changes()
-
-
-def _run_name(run_dir) -> str:
-    return (Path(run_dir).resolve().name if run_dir is not None else "") or "custom"
-
-
-def check_levels(training: TrainingConfig, record: RunConfig) -> None:
-    """Raise `ValueError` where there are KL weights, but not one for each level of the model."""
-    levels = len((record.model or record.foreign).latent_dims)
-    if len(training.kl_weights) not in (0, levels):
-        raise ValueError(
-            f"training.kl_weights needs one value per level of the model ({levels}), got {len(training.kl_weights)}"
-        )
-
-
-def put_on_device(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The model on a device, in channels last where it can be: the memory order in which small convolutions are fastest, on
-    the CPU and on a GPU. Convolutions of volumes have another one and stay as they are."""
-    if any(tensor.ndim == 5 for tensor in model.state_dict().values()):
-        return model.to(device)
-    return model.to(device, memory_format=torch.channels_last)
