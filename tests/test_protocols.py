@@ -134,7 +134,7 @@ def test_samples_of_a_hierarchy_follow_its_prior(name):
     for head in model.prior.heads:
         for p in head.parameters():
             nn.init.normal_(p, std=0.5)
-    samples = prior_samples(model, LangevinConfig(4, 0.4), 4000, torch.Generator().manual_seed(0))
+    samples = prior_samples(model, LangevinConfig(steps=4, step_size=0.4), 4000, torch.Generator().manual_seed(0))
     own = model.prior.sample(4000, 4, 0.4, generator=torch.Generator().manual_seed(0))
     assert samples.keys() == {"prior"} and torch.equal(samples["prior"], own)
     assert (samples["prior"][:, model.latents.columns(1)].std(0) - 1).abs().max() > 0.1
@@ -142,7 +142,7 @@ def test_samples_of_a_hierarchy_follow_its_prior(name):
 
 def test_given_steps_a_prior_without_energy_still_gives_exact_samples():
     model = JointEBM(Decoder(), Encoder(), GaussianPrior(LatentSpec((3, 5))), sigma=0.3)
-    samples = prior_samples(model, LangevinConfig(4, 0.4), 5, torch.Generator().manual_seed(0))
+    samples = prior_samples(model, LangevinConfig(steps=4, step_size=0.4), 5, torch.Generator().manual_seed(0))
     assert torch.equal(samples["prior"], torch.randn(5, 8, generator=torch.Generator().manual_seed(0)))
 
 
