@@ -1,6 +1,7 @@
 """The library's house rule (design.md): nine floors; imports only point down, or stay on the floor without going round."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 
 import pytest
@@ -8,7 +9,6 @@ from conftest import ROOT
 
 LIBRARY = ROOT / "hebm_lib"
 FLOORS = {
-    "cpu_speed": 1,
     "latents": 1,
     "langevin": 1,
     "provenance": 1,
@@ -106,3 +106,28 @@ def test_the_library_does_not_know_the_reproduction(path):
 
 def test_importing_the_library_needs_no_plotting():
     assert not imported_rooms(LIBRARY / "__init__.py") & {"plotting", "evaluation", "reproduction", "__main__"}
+
+
+def test_the_api_page_has_every_room_once_from_the_ground_floor_up():
+    """Rooms of the library in the order of their floors, then the reproduction."""
+    page = (ROOT / "book" / "api.md").read_text()
+    listed = re.findall(r"^\.\. automodule:: hebm_lib\.(\S+)$", page, re.M)
+    assert len(listed) == len(set(listed)), "a module stands twice on the API page"
+    rooms = list(dict.fromkeys(name.split(".")[0] for name in listed))
+    assert set(rooms) == FLOORS.keys() - {"__init__", "__main__"}
+    assert [FLOORS[r] for r in rooms] == sorted(FLOORS[r] for r in rooms) and rooms[-1] == "reproduction"
+
+
+def test_what_a_room_offers_stands_on_the_api_page():
+    """Every metric, baseline and study has its own module there; other rooms are listed by what they offer together."""
+    page = (ROOT / "book" / "api.md").read_text()
+    for folder in ("metrics", "baselines", "reproduction/figures", "reproduction/studies", "reproduction/claims"):
+        missing = [
+            path.stem
+            for path in sorted((LIBRARY / folder).glob("[a-z]*.py"))
+            if f"hebm_lib.{folder.replace('/', '.')}.{path.stem}\n" not in page
+            and not re.search(
+                rf"^from hebm_lib\.\S+\.{path.stem} import", (LIBRARY / folder / "__init__.py").read_text(), re.M
+            )
+        ]
+        assert not missing, f"{folder}: {missing} are not on the API page"

@@ -10,8 +10,8 @@ from torch.distributions import Independent, Normal
 
 from hebm_lib import LadderGenerator, LadderInference, LatentSpec, build_model, load_experiment
 from hebm_lib.config import GeneratorConfig, InferenceConfig, PriorConfig
-from hebm_lib.cpu_speed import tuned
 from hebm_lib.networks import EnergyMLP, Entry
+from hebm_lib.sampling.cpu_speed import tuned
 
 ENTRIES = typing.get_args(typing.get_args(typing.get_type_hints(GeneratorConfig)["entries"])[0])
 READS = typing.get_args(typing.get_args(typing.get_type_hints(InferenceConfig)["reads"])[0])

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from hebm_lib.cpu_speed import FewChannels, LeakyReLU
+from hebm_lib.sampling.cpu_speed import FewChannels, LeakyReLU
 
 __all__ = [
     "Stage",

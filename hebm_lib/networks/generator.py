@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from hebm_lib.config import GeneratorConfig
-from hebm_lib.cpu_speed import LeakyReLU, lies_channels_last
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks.blocks import activated, conv, dense, up
+from hebm_lib.sampling.cpu_speed import LeakyReLU, lies_channels_last
 
 __all__ = ["Entry", "LadderGenerator", "Rung"]
 

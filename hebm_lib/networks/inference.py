@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from hebm_lib.config import InferenceConfig
-from hebm_lib.cpu_speed import lies_channels_last
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks.blocks import Stage, check_images, dense, diagonal_gaussian
+from hebm_lib.sampling.cpu_speed import lies_channels_last
 
 __all__ = ["GaussianHead", "LadderInference", "LocalHead", "read"]
 

@@ -1,4 +1,4 @@
-"""The whole chain as one compiled loop on the CPU; the loop itself is `hebm_lib.cpu_speed.tiles`.
+"""The whole chain as one compiled loop on the CPU; the loop itself is `hebm_lib.sampling.cpu_speed.tiles`.
 
 Numba compiles it on the first use (some seconds) and keeps the machine code beside the source or in the user's cache.
 """
@@ -28,7 +28,7 @@ class NumbaChain:
     activations = ("leaky",)
 
     def __init__(self, f: Perceptron, z0: Tensor, step_size: float, generator: torch.Generator | None):
-        from hebm_lib.cpu_speed import tiles as kernels
+        from hebm_lib.sampling.cpu_speed import tiles as kernels
 
         self.kernels, self.step_size, self.generator = kernels, step_size, generator
         # Memory of numpy's with a tensor over it: torch writes, the kernel reads, and nothing is converted.

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from hebm_lib import checkpoint
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
 from hebm_lib.config import ExperimentConfig, TrainingConfig
-from hebm_lib.cpu_speed import kept_memory, tuned
 from hebm_lib.data import ImageDataset
+from hebm_lib.sampling.cpu_speed import kept_memory, tuned
 from hebm_lib.training.batches import Batches, as_batches
 from hebm_lib.training.phases import (
     Average,

@@ -13,11 +13,11 @@ from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hebm_lib.config import ExperimentConfig
-from hebm_lib.cpu_speed import keep_freed_memory
 from hebm_lib.experiments import load_experiment
 from hebm_lib.model import build_model
 from hebm_lib.reproduction.bench.authors import AuthorsStep
 from hebm_lib.reproduction.bench.timing import Elsewhere, alternate, summary
+from hebm_lib.sampling.cpu_speed import keep_freed_memory
 from hebm_lib.training import Trainer
 
 __all__ = ["EXPERIMENTS", "KINDS", "time_step"]

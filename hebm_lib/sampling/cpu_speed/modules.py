@@ -1,9 +1,9 @@
-"""Modules that have a tuned form, which they take inside `hebm_lib.cpu_speed.tuned` only."""
+"""Modules that have a tuned form, which they take inside `hebm_lib.sampling.cpu_speed.tuned` only."""
 
 import torch
 from torch import Tensor, nn
 
-from hebm_lib.cpu_speed.switch import is_tuned, lies_channels_last
+from hebm_lib.sampling.cpu_speed.switch import is_tuned, lies_channels_last
 
 __all__ = ["FewChannels", "LeakyReLU"]
 

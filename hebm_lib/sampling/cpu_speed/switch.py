@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["is_tuned", "lies_channels_last", "tuned"]
 
-_asked: ContextVar[bool] = ContextVar("hebm_lib.cpu_speed", default=False)
+_asked: ContextVar[bool] = ContextVar("hebm_lib.sampling.cpu_speed", default=False)
 """For this thread alone: a thread beside a training sees plain modules."""
 
 
@@ -21,7 +21,7 @@ def tuned() -> Iterator[None]:
     more, so a hook that keeps one finds other numbers in it later.
 
     >>> import torch
-    >>> from hebm_lib.cpu_speed import LeakyReLU, tuned
+    >>> from hebm_lib.sampling.cpu_speed import LeakyReLU, tuned
     >>> h = torch.tensor([-1.0, 2.0])
     >>> LeakyReLU(0.5)(h), h
     (tensor([-0.5000,  2.0000]), tensor([-1.,  2.]))

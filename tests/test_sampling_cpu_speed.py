@@ -9,8 +9,8 @@ import torch
 from conftest import PYTHON, subprocess_env, tiny_experiment, tiny_model
 from torch.func import functional_call, grad, jacfwd, jacrev, vmap
 
-from hebm_lib.cpu_speed import is_tuned, tuned
 from hebm_lib.model import build_model
+from hebm_lib.sampling.cpu_speed import is_tuned, tuned
 from hebm_lib.training import Trainer
 
 
