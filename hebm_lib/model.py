@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import LadderGenerator, LadderInference, check_range
 from hebm_lib.prior import GaussianPrior, JointEBMPrior, Prior
+from hebm_lib.sampling import LogZ
 
 __all__ = [
     "Draw",
@@ -36,17 +37,36 @@ class ElboTerms:
         kl: ``KL(q_φ(z_i|x) ‖ N(0, I))`` per level, ``(n, L)`` (closed form).
         energy: ``E_q f_α(z)``, ``(n,)`` (the same draw).
         sse: ``‖x - g(z)‖²`` summed over pixels, ``(n,)``.
+        log_z: ``log Z(α)`` where it was given, such as ``prior.log_z().estimate``.
     """
 
     reconstruction: Tensor
     kl: Tensor
     energy: Tensor
     sse: Tensor
+    log_z: float | None = None
 
     @property
     def elbo_plus_log_z(self) -> Tensor:
-        """``ELBO + log Z(α)``, ``(n,)``: the partition function of Eq. 3 is the one term nobody can read off."""
+        """``ELBO + log Z(α)``, ``(n,)``: all that one image says. The partition function is `JointEBMPrior.log_z`."""
         return self.reconstruction - self.kl.sum(-1) + self.energy
+
+    @property
+    def elbo(self) -> Tensor:
+        """The evidence lower bound, ``(n,)``.
+
+        Raises:
+            ValueError: where log Z was not given.
+        """
+        if self.log_z is None:
+            raise ValueError(
+                "the bound needs log Z: take terms.given(model.prior.log_z()), or elbo_plus_log_z where it does not matter"
+            )
+        return self.elbo_plus_log_z - self.log_z
+
+    def given(self, log_z: LogZ | float) -> "ElboTerms":
+        """The same terms with log Z, so that `elbo` can be read."""
+        return replace(self, log_z=log_z.estimate if isinstance(log_z, LogZ) else float(log_z))
 
 
 @dataclass(frozen=True)
@@ -106,6 +126,9 @@ class Model(Protocol):
 
     def draw(self, x: Tensor, *, posterior: Independent | None = None, generator=None) -> Tensor:
         """One draw from q(z|x) per image, ``(n, d)``."""
+
+    def log_weight(self, x: Tensor, *, posterior: Independent | None = None, generator=None) -> Tensor:
+        """``log p(x, z) - log q(z|x)`` at one draw per image, ``(n,)``, up to the prior's log Z."""
 
     def elbo(
         self, x: Tensor, *, z: Tensor | None = None, posterior: Independent | None = None, generator=None
@@ -259,6 +282,20 @@ class JointEBM(nn.Module):
         if not self.training:
             check_range(x)
         return self.log_likelihood(x, z) + self.prior.log_prob_unnormalized(z)
+
+    def log_weight(
+        self, x: Tensor, *, posterior: Independent | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """``log p(x, z) - log q(z|x)`` at one draw of z per image, up to log Z(α): ``(n,)``.
+
+        Its mean is the bound; the log of the mean of many ``exp`` of it is the importance-weighted bound.
+
+        Args:
+            x, posterior, generator: as of `draw`.
+        """
+        draw = self.draw_path(x, posterior=posterior, generator=generator)
+        log_q = Normal(draw.mean, draw.scale, validate_args=False).log_prob(draw.z).sum(-1)
+        return self.pixel_log_likelihood(x, draw.image) + self.prior.log_prob_unnormalized(draw.z) - log_q
 
     def draw(
         self, x: Tensor, *, posterior: Independent | None = None, generator: torch.Generator | None = None

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from hebm_lib.langevin import check_chain, langevin_block, langevin_dynamics, metropolis_langevin
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import EnergyMLP, SeparateEnergies
-from hebm_lib.sampling import Perceptron, backend_for, run_chain
+from hebm_lib.sampling import LogZ, Perceptron, backend_for, estimate_log_z, run_chain
 
 __all__ = ["GaussianPrior", "JointEBMPrior", "Prior"]
 
@@ -65,6 +65,9 @@ class Prior(Protocol):
     ) -> Tensor:
         """``(n, d)``: ``z`` with one level drawn given the others, which are kept."""
 
+    def log_z(self, *, generator: torch.Generator | None = None) -> LogZ:
+        """The log of the constant that `log_prob_unnormalized` leaves out; 0 without an energy."""
+
 
 class GaussianPrior(nn.Module):
     """``p_0(z) = N(0, I)``: the prior of the VAE and of VLAE, f = 0.
@@ -95,6 +98,10 @@ class GaussianPrior(nn.Module):
         """``log N(z; 0, I)``, shape ``(n,)``; for this prior it is normalised."""
         self.latents.check(z)
         return standard_normal_log_prob(z)
+
+    def log_z(self, *, generator: torch.Generator | None = None) -> LogZ:
+        """``log Z = 0``: this prior is normalised. Nothing is drawn."""
+        return LogZ.exact()
 
     @torch.no_grad()
     def sample(
@@ -268,6 +275,31 @@ class JointEBMPrior(nn.Module):
         """
         log_prob = self.plain(z.dtype).log_prob_unnormalized
         return sample_level(log_prob, self.latents, z, level, steps, step_size, generator)
+
+    def log_z(
+        self,
+        *,
+        generator: torch.Generator | None = None,
+        chains: int = 1000,
+        temperatures: int = 300,
+        draws: int = 100_000,
+        settle: int = 300,
+    ) -> LogZ:
+        """``log Z(α)``, the constant of Eq. 3, with a bracket; some seconds on a CPU.
+
+        Plain importance sampling from N(0, I) where enough of its draws count, else annealed importance sampling upwards
+        and downwards: see `hebm_lib.sampling.estimate_log_z`, whose settings these are. It warns where the bracket is
+        wide.
+
+        Example:
+            >>> prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(20, 20)).eval()
+            >>> found = prior.log_z(chains=200, temperatures=50, generator=torch.Generator().manual_seed(0))
+            >>> found.lower < found.estimate < found.upper
+            True
+        """
+        like = next(self.parameters())
+        settings = {"chains": chains, "temperatures": temperatures, "draws": draws, "settle": settle}
+        return estimate_log_z(self.plain(), self.latents.total, like=like, generator=generator, **settings)
 
     def backend_for(self, backend: str | None = None) -> str:
         """The backend that `sample` takes here when asked for ``backend``; None asks for the fastest."""

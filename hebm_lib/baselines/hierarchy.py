@@ -29,6 +29,7 @@ from hebm_lib.networks import (
     diagonal_gaussian,
 )
 from hebm_lib.prior import GaussianPrior, sample_level
+from hebm_lib.sampling import LogZ
 
 __all__ = ["BottomUp", "ConditionalPrior", "HierarchicalBaseline", "MeanPath", "NoiseView", "Source", "positive"]
 
@@ -119,6 +120,10 @@ class ConditionalPrior(nn.Module):
 
         self.walk(choose, z)
         return torch.stack(total).sum(0)
+
+    def log_z(self, *, generator: torch.Generator | None = None) -> LogZ:
+        """``log Z = 0``: this prior is normalised. Nothing is drawn."""
+        return LogZ.exact()
 
     @torch.no_grad()
     def sample(

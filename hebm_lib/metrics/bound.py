@@ -1,12 +1,15 @@
 """Reconstruction, the bound's terms per level, and f on both sides: the numbers that say whether a model has learned."""
 
+import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from hebm_lib.data import ImageDataset
+from hebm_lib.sampling import LogZ
 
-__all__ = ["BoundReport", "measure_bound"]
+__all__ = ["BoundReport", "importance_weighted_bound", "measure_bound"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class BoundReport:
         kl: KL to the prior without its energy per level, z_1 first, nats.
         elbo_plus_log_z: the bound up to log Z(α), nats.
         f_posterior, f_prior: mean f_α on posterior draws and on prior draws.
+        elbo, elbo_bracket: the bound itself, and what it is with log Z's upper and lower bracket; None without log Z.
     """
 
     mse: float
@@ -27,6 +31,8 @@ class BoundReport:
     elbo_plus_log_z: float
     f_posterior: float
     f_prior: float
+    elbo: float | None = None
+    elbo_bracket: tuple[float, float] | None = None
 
     @property
     def mse01(self) -> float:
@@ -36,7 +42,14 @@ class BoundReport:
 
 @torch.no_grad()
 def measure_bound(
-    model, data: ImageDataset, *, steps: int = 60, step_size: float = 0.4, seed: int = 0, batch: int = 500
+    model,
+    data: ImageDataset,
+    *,
+    steps: int = 60,
+    step_size: float = 0.4,
+    seed: int = 0,
+    batch: int = 500,
+    log_z: LogZ | None = None,
 ) -> BoundReport:
     """Measure a model on a data set.
 
@@ -45,6 +58,7 @@ def measure_bound(
         data: images of the model's size.
         steps, step_size: K and s of the prior draws, of which there are as many as images, at most 2,000.
         seed: of the posterior draws and the prior's noise.
+        log_z: ``model.prior.log_z()``, for the bound itself.
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     sums = {"mse": 0.0, "reconstruction": 0.0, "kl": 0.0, "bound": 0.0, "f": 0.0}
@@ -65,4 +79,42 @@ def measure_bound(
         means["bound"],
         means["f"],
         model.prior(z).mean().item(),
+        *(() if log_z is None else (means["bound"] - log_z.estimate, _minus(means["bound"], log_z))),
     )
+
+
+def _minus(bound: float, log_z: LogZ) -> tuple[float, float]:
+    return bound - log_z.upper, bound - log_z.lower
+
+
+@torch.no_grad()
+def importance_weighted_bound(
+    model, x: Tensor, draws: int = 1000, *, log_z: LogZ | float = 0.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """``log (1/S) Σ_s p(x, z_s) / q(z_s|x)`` with S draws of q per image: ``(n,)``, nats.
+
+    At least the ELBO on average, at most ``log p(x)``, and closer to it with every draw (Burda, Grosse and Salakhutdinov
+    2016). It ranks systems with different kinds of q on one scale.
+
+    Args:
+        model: a `JointEBM` or a baseline, in evaluation mode.
+        x: images ``(n, C, H, W)`` in [-1, 1], as many as one call of the model takes.
+        draws: S.
+        log_z: ``model.prior.log_z()``, or its number; 0 for a prior without an energy.
+        generator: source of the draws; None takes torch's global one.
+
+    Raises:
+        ValueError: for no draw.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model, x = load_pretrained("digits"), torch.zeros(2, 1, 8, 8)
+        >>> importance_weighted_bound(model, x, draws=10, log_z=13.95).shape
+        torch.Size([2])
+    """
+    if draws < 1:
+        raise ValueError(f"a bound needs at least one draw, got {draws}")
+    posterior, total = model.encode(x), torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
+    for _ in range(draws):
+        total = torch.logaddexp(total, model.log_weight(x, posterior=posterior, generator=generator).double())
+    return total - math.log(draws) - (log_z.estimate if isinstance(log_z, LogZ) else log_z)

@@ -44,7 +44,8 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     langevin, seed = config.training.langevin, config.training.seed
     chain = {"steps": langevin.steps, "step_size": langevin.step_size}
     bound = measure_bound(model, test, **chain, seed=seed)
-    metrics = asdict(bound) | {"mse01": bound.mse01} | level_information(model, train, test, seed=seed)
+    known = {name: value for name, value in asdict(bound).items() if value is not None}
+    metrics = known | {"mse01": bound.mse01} | level_information(model, train, test, seed=seed)
     if not config.model.prior.hidden:  # without an energy the prior is normalised: log Z = 0
         metrics["elbo"] = bound.elbo_plus_log_z
     elif model.latents.total == 2:  # in the plane Z is a sum, so the bound itself is known

@@ -20,10 +20,20 @@ from hebm_lib.sampling.chain import ACTIVATIONS, Chain, Perceptron
 from hebm_lib.sampling.closed_form import ClosedForm
 from hebm_lib.sampling.cuda_graph import CudaGraph
 from hebm_lib.sampling.numba_chain import NumbaChain
+from hebm_lib.sampling.partition import LogZ, estimate_log_z
 from hebm_lib.sampling.reference import Reference
 from hebm_lib.sampling.triton_chain import TritonChain
 
-__all__ = ["ACTIVATIONS", "BACKENDS", "Perceptron", "backend_for", "objections", "run_chain"]
+__all__ = [
+    "ACTIVATIONS",
+    "BACKENDS",
+    "LogZ",
+    "Perceptron",
+    "backend_for",
+    "estimate_log_z",
+    "objections",
+    "run_chain",
+]
 
 BACKENDS: dict[str, type[Chain]] = {
     "reference": Reference,
