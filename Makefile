@@ -11,7 +11,7 @@ export HEBM_DATA := $(abspath $(HEBM_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: run test lab book pages scoreboard experiments lint bench clean help
+.PHONY: run test nightly lab book pages scoreboard experiments lint bench clean help
 
 $(STAMP): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -22,8 +22,11 @@ run: $(STAMP)  ## train on the embedded digits (minutes, no download), then eval
 	$(BIN)/python -m hebm_lib train digits --overwrite
 	$(BIN)/python -m hebm_lib evaluate digits
 
-test: $(STAMP)  ## unit tests, and every page run again and compared with its stored outputs
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg tests notebooks
+test: $(STAMP)  ## unit tests, examples in docstrings, and every page run again and compared with its stored outputs
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg hebm_lib tests notebooks
+
+nightly: $(STAMP)  ## every page with each of its cells run twice in a row (half an hour): what a reader in a live notebook does
+	$(BIN)/python -m pytest -n $(JOBS) -m nightly tests
 
 lab: $(STAMP)  ## open the pages in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -1,5 +1,6 @@
 """What the tests share: tiny configs that train in a second, image packs made on the spot, an exact 2-D quadrature."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -28,6 +29,14 @@ from hebm_lib.config import (
 
 matplotlib.use("Agg")  # figures are looked at as arrays
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(config, items):
+    """Nightly tests take minutes each: they are left out unless ``-m`` names them."""
+    if "nightly" not in config.option.markexpr:
+        nightly = [item for item in items if item.get_closest_marker("nightly")]
+        items[:] = [item for item in items if item not in nightly]
+        config.hook.pytest_deselected(items=nightly)
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +165,15 @@ def launch_two_processes(script: Path, *arguments) -> None:
         if process.poll() is None:  # the launcher and both of its processes
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, said[-3000:]
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------
+
+
+def load_execute_pages():
+    """``tools/execute_pages.py`` as a module: it runs a page as `make pages` does and says which cell broke."""
+    spec = importlib.util.spec_from_file_location("execute_pages", ROOT / "tools" / "execute_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.prepare_environment()
+    return module

@@ -6,14 +6,13 @@ without it each page runs for the first kind that it names.
 """
 
 import asyncio
-import importlib.util
 import os
 import re
 from queue import Empty
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_execute_pages
 
 from hebm_lib.model import BUILDERS
 
@@ -44,12 +43,7 @@ def with_model(path, kind: str):
 
 @pytest.fixture(scope="module")
 def pages():
-    """``tools/execute_pages.py``, which runs a page as `make pages` does and says which cell broke."""
-    spec = importlib.util.spec_from_file_location("execute_pages", ROOT / "tools" / "execute_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.prepare_environment()
-    return module
+    return load_execute_pages()
 
 
 # A page takes half a minute or more: by default it runs for the first kind named, with HEBM_ALL_KINDS=1 for all.

@@ -5,13 +5,13 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import PYTHON, launch_two_processes, subprocess_env, tiny_experiment, tiny_model
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from hebm_lib import JointEBM, Trainer, build_model, load_dataset, load_run
@@ -589,6 +589,16 @@ def test_two_processes_share_the_images_and_end_with_the_same_weights(tmp_path):
         Trainer(build_model(alone.model), alone, progress=False).resume(run)
 
 
-def test_the_public_model_is_what_is_trained():
-    assert isinstance(trained(tiny_experiment(epochs=0)).model, JointEBM)
-    assert "lightning_fabric" in sys.modules
+def test_fabric_takes_every_backward_and_the_model_stays_the_users_own(monkeypatch):
+    backwards = []
+    backward = Fabric.backward
+    monkeypatch.setattr(
+        Fabric, "backward", lambda self, *args, **kwargs: (backwards.append(1), backward(self, *args, **kwargs))[1]
+    )
+    config = tiny_experiment(epochs=1)
+    model = build_model(config.model)
+    before = weights(model)
+    trainer = Trainer(model, config, progress=False).fit(load_dataset("digits", "train"))
+    assert trainer.model is model and type(model) is JointEBM, "a wrapper was handed out"
+    assert not same(before, weights(model))
+    assert len(backwards) == 2 * trainer.step == 28, "one for alpha, one for beta and phi, at each step"
