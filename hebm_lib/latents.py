@@ -23,6 +23,18 @@ class LatentSpec:
 
     Raises:
         ValueError: if there is no level, or a level has no unit.
+
+    Example:
+        >>> latents = LatentSpec((2, 2, 10))
+        >>> latents.levels, latents.total, latents.columns(3)
+        (3, 14, slice(4, 14, None))
+        >>> z = torch.arange(14.0)[None]
+        >>> [tuple(part.shape) for part in latents.split(z)], torch.equal(latents.join(latents.split(z)), z)
+        ([(1, 2), (1, 2), (1, 10)], True)
+        >>> latents.redraw(z, 2, torch.zeros(1, 14))[0, :6].tolist()
+        [0.0, 1.0, 0.0, 0.0, 4.0, 5.0]
+        >>> latents.traverse(z, 1, 0, torch.tensor([-1.0, 1.0]))[0, :, :3].tolist()
+        [[-1.0, 1.0, 2.0], [1.0, 1.0, 2.0]]
     """
 
     dims: tuple[int, ...]

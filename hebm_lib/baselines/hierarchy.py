@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
-from hebm_lib.baselines.common import VariationalBaseline, gaussian_log_prob
-from hebm_lib.config import InferenceConfig
+from hebm_lib.baselines.common import VariationalBaseline, gaussian_log_prob, no_energy
+from hebm_lib.config import InferenceConfig, ModelConfig
 from hebm_lib.langevin import check_chain, langevin_dynamics
 from hebm_lib.latents import LatentSpec
 from hebm_lib.model import Draw
@@ -25,13 +25,22 @@ from hebm_lib.networks import (
     LocalHead,
     Stage,
     check_images,
-    dense,
     diagonal_gaussian,
+    way_to_the_top,
 )
 from hebm_lib.prior import GaussianPrior, sample_level
 from hebm_lib.sampling import LogZ
 
-__all__ = ["BottomUp", "ConditionalPrior", "HierarchicalBaseline", "MeanPath", "NoiseView", "Source", "positive"]
+__all__ = [
+    "BottomUp",
+    "ConditionalPrior",
+    "HierarchicalBaseline",
+    "MeanPath",
+    "NoiseView",
+    "Source",
+    "build_hierarchy",
+    "positive",
+]
 
 SCALE_FLOOR = 0.05
 """Smallest deviation of any unit, prior or posterior. With a floor near 0 a prior can become so narrow, early on, that one
@@ -197,14 +206,8 @@ class BottomUp(nn.Module):
             if joins:
                 self.entries.append(Entry(size, below, side, "map", local=place_by_place))
             width, factor = below, f
-        plain = []
-        for below, f in zip(config.plain_widths, config.plain_factors, strict=True):
-            plain.append(Stage(width, below, int(math.log2(f / factor)), config.slope, config.batch_norm))
-            width, factor = below, f
-        self.plain = nn.Sequential(*plain)
-        flat = width * (image_size // factor) ** 2
-        self.top = dense((flat, *config.top_hidden), config.slope, config.batch_norm)
-        self.heads.append(GaussianHead(config.top_hidden[-1] if config.top_hidden else flat, sizes[-1]))
+        self.plain, self.top, head = way_to_the_top(config, width, factor, image_size, sizes[-1])
+        self.heads.append(head)
 
     def ascend(self, x: Tensor, choose: Callable[[int, Tensor, Tensor], Tensor | None]) -> list[Tensor]:
         """Go up with ``choose(level, mean, scale)`` giving the units that join; returns the features below the top."""
@@ -218,6 +221,21 @@ class BottomUp(nn.Module):
                 h = self.act(h + self.entries[i](code))
         choose(len(self.heads), *positive(self.heads[-1](self.top(self.plain(h).flatten(1)))))
         return features
+
+
+def build_hierarchy(kind: type["HierarchicalBaseline"], config: ModelConfig, *, joins: bool) -> "HierarchicalBaseline":
+    """A hierarchy whose way up gives one code per level, with fresh weights.
+
+    Args:
+        kind: the model's class.
+        config: its settings, without an energy.
+        joins: whether the codes drawn on the way up join what goes on.
+    """
+    latents = LatentSpec(no_energy(config).latent_dims)
+    size, channels = config.image_size, config.image_channels
+    generator = LadderGenerator(latents, size, channels, config.generator)
+    inference = BottomUp(latents, size, channels, config.inference, latents.dims, joins, generator.local)
+    return kind(generator, inference, ConditionalPrior(generator), config.sigma, config.baseline)
 
 
 class MeanPath(Independent):

@@ -28,12 +28,10 @@ import math
 import torch
 from torch import Tensor
 
-from hebm_lib.baselines.common import gaussian_log_prob, no_energy
-from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, Source
+from hebm_lib.baselines.common import gaussian_log_prob
+from hebm_lib.baselines.hierarchy import HierarchicalBaseline, Source, build_hierarchy
 from hebm_lib.config import ModelConfig
-from hebm_lib.latents import LatentSpec
 from hebm_lib.model import Draw, register
-from hebm_lib.networks import LadderGenerator
 
 __all__ = ["HVAE"]
 
@@ -107,8 +105,4 @@ class HVAE(HierarchicalBaseline):
 
 @register("hvae")
 def build_hvae(config: ModelConfig) -> HVAE:
-    latents = LatentSpec(no_energy(config).latent_dims)
-    size, channels = config.image_size, config.image_channels
-    generator = LadderGenerator(latents, size, channels, config.generator)
-    inference = BottomUp(latents, size, channels, config.inference, latents.dims, True, generator.local)
-    return HVAE(generator, inference, ConditionalPrior(generator), config.sigma, config.baseline)
+    return build_hierarchy(HVAE, config, joins=True)

@@ -22,12 +22,10 @@ instead of drawn black or white anew in every epoch; the rate does not fall; dev
 import torch
 from torch import Tensor
 
-from hebm_lib.baselines.common import gaussian_kl_between, no_energy
-from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, Source
+from hebm_lib.baselines.common import gaussian_kl_between
+from hebm_lib.baselines.hierarchy import HierarchicalBaseline, Source, build_hierarchy
 from hebm_lib.config import ModelConfig
-from hebm_lib.latents import LatentSpec
 from hebm_lib.model import Draw, register
-from hebm_lib.networks import LadderGenerator
 
 __all__ = ["LVAE", "precision_weighted"]
 
@@ -65,8 +63,4 @@ class LVAE(HierarchicalBaseline):
 
 @register("lvae")
 def build_lvae(config: ModelConfig) -> LVAE:
-    latents = LatentSpec(no_energy(config).latent_dims)
-    size, channels = config.image_size, config.image_channels
-    generator = LadderGenerator(latents, size, channels, config.generator)
-    inference = BottomUp(latents, size, channels, config.inference, latents.dims, False, generator.local)
-    return LVAE(generator, inference, ConditionalPrior(generator), config.sigma, config.baseline)
+    return build_hierarchy(LVAE, config, joins=False)

@@ -7,7 +7,7 @@ settings, because they decide which level learns what. See `GeneratorConfig` and
 from hebm_lib.networks.blocks import Stage, check_images, check_range, dense, diagonal_gaussian
 from hebm_lib.networks.energy import EnergyMLP, SeparateEnergies
 from hebm_lib.networks.generator import Entry, LadderGenerator, Rung
-from hebm_lib.networks.inference import GaussianHead, LadderInference, LocalHead, read
+from hebm_lib.networks.inference import GaussianHead, LadderInference, LocalHead, read, way_to_the_top
 
 __all__ = [
     "EnergyMLP",
@@ -24,4 +24,5 @@ __all__ = [
     "dense",
     "diagonal_gaussian",
     "read",
+    "way_to_the_top",
 ]

@@ -13,7 +13,7 @@ from hebm_lib.latents import LatentSpec
 from hebm_lib.networks.blocks import Stage, check_images, dense, diagonal_gaussian
 from hebm_lib.sampling.cpu_speed import lies_channels_last
 
-__all__ = ["GaussianHead", "LadderInference", "LocalHead", "read"]
+__all__ = ["GaussianHead", "LadderInference", "LocalHead", "read", "way_to_the_top"]
 
 VARIANCE_FLOOR = 1e-6
 
@@ -62,6 +62,29 @@ def read(feature: Tensor, reads: str) -> Tensor:
     return (weight * feature).sum(dim=(2, 3)) / (weight.sum(dim=(2, 3)) + 1e-6)
 
 
+def way_to_the_top(
+    config: InferenceConfig, width: int, factor: int, image_size: int, units: int
+) -> tuple[nn.Sequential, nn.Sequential, GaussianHead]:
+    """What lies above the last level that is read off a map: stages, linear layers, and the top level's head.
+
+    Args:
+        config: places and widths.
+        width, factor: of the map that arrives: its channels, and how often its side goes into the image's.
+        image_size: side of the image.
+        units: how many units the head gives.
+
+    Returns:
+        Three modules, to be applied one after the other, the map flattened after the first.
+    """
+    plain = []
+    for below, f in zip(config.plain_widths, config.plain_factors, strict=True):
+        plain.append(Stage(width, below, int(math.log2(f / factor)), config.slope, config.batch_norm))
+        width, factor = below, f
+    flat = width * (image_size // factor) ** 2
+    top = dense((flat, *config.top_hidden), config.slope, config.batch_norm)
+    return nn.Sequential(*plain), top, GaussianHead(config.top_hidden[-1] if config.top_hidden else flat, units)
+
+
 class LadderInference(nn.Module):
     """``q_φ`` of Eq. 7 and 8: a bottom-up trunk r_1, r_2, …; level i is read by its own branch off the trunk below it.
 
@@ -89,14 +112,8 @@ class LadderInference(nn.Module):
             self.heads.append(GaussianHead(below if reads != "map" else below * (image_size // f) ** 2, dim))
             width, factor = below, f
         self.reads, self.deviation = config.reads, config.deviation
-        plain = []
-        for below, f in zip(config.plain_widths, config.plain_factors, strict=True):
-            plain.append(Stage(width, below, int(math.log2(f / factor)), slope, norm))
-            width, factor = below, f
-        self.plain = nn.Sequential(*plain)
-        flat = width * (image_size // factor) ** 2
-        self.top = dense((flat, *config.top_hidden), slope, norm)
-        self.heads.append(GaussianHead(config.top_hidden[-1] if config.top_hidden else flat, latents.dims[-1]))
+        self.plain, self.top, head = way_to_the_top(config, width, factor, image_size, latents.dims[-1])
+        self.heads.append(head)
 
     def forward(self, x: Tensor, strength: Tensor | None = None) -> Independent:
         """``q_φ(z|x)``; ``strength``, ``(L,)`` between 0 and 1, dims the feature that each lower level reads."""
