@@ -18,7 +18,6 @@ __all__ = [
     "DATA",
     "PHI",
     "REFERENCE",
-    "Grid2D",
     "draw_images",
     "image_grid",
     "plot_conditionals",

@@ -131,3 +131,15 @@ def test_what_a_room_offers_stands_on_the_api_page():
             )
         ]
         assert not missing, f"{folder}: {missing} are not on the API page"
+
+
+def test_no_name_is_offered_by_two_rooms():
+    """A name that two rooms offer would stand twice on the API page, and the book would not build."""
+    offered: dict[str, set[str]] = {}
+    for path in FILES:
+        listed = re.search(r"^__all__ = \[(.*?)\]", path.read_text(), re.M | re.S)
+        if listed and room(path) not in ("__init__", "reproduction"):
+            for name in re.findall(r'"(\w+)"', listed.group(1)):
+                offered.setdefault(name, set()).add(room(path))
+    twice = {name: sorted(rooms) for name, rooms in offered.items() if len(rooms) > 1}
+    assert not twice, twice

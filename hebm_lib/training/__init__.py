@@ -3,7 +3,6 @@
 The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn when is `hebm_lib.training.phases`.
 """
 
-from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
 from hebm_lib.training.processes import TrainingInterrupted, make_fabric
 from hebm_lib.training.trainer import DivergenceError, Trainer
 
@@ -11,8 +10,5 @@ __all__ = [
     "DivergenceError",
     "Trainer",
     "TrainingInterrupted",
-    "Update",
-    "algorithm_1",
     "make_fabric",
-    "parameter_groups",
 ]
