@@ -270,7 +270,9 @@ class JointEBM(nn.Module):
     @staticmethod
     def _squared_error(x: Tensor, mean: Tensor) -> Tensor:
         """``‖x - mean‖²``, ``(n,)``; shapes that would broadcast are refused: they would count pixels more than once."""
-        if x.shape != mean.shape or not x.is_floating_point():
+        # One image beside many codes, or one code beside many images, is meant; any other broadcast is not.
+        one = x.ndim == mean.ndim and x.shape[1:] == mean.shape[1:] and 1 in (len(x), len(mean))
+        if (x.shape != mean.shape and not one) or not x.is_floating_point():
             raise ValueError(
                 f"expected images of floats of shape {tuple(mean.shape)}, as the decoder makes them, got {x.dtype} "
                 f"{tuple(x.shape)}"
