@@ -29,7 +29,8 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:
-    """The same while the block runs; afterwards what is free goes back to the system, then and from then on."""
+    """The same while the block runs. Afterwards what is free goes back to the system, and later on what is freed does too,
+    as far as nothing that is in use lies above it on the heap: glibc's usual rule."""
     keep_freed_memory()
     try:
         yield
