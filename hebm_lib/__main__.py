@@ -7,6 +7,7 @@ diverged; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 import argparse
 import contextlib
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import torch
 import tyro
 
 from hebm_lib import checkpoint
-from hebm_lib.config import ExperimentConfig
-from hebm_lib.data import available_datasets, fetch, load_split
+from hebm_lib.config import ExperimentConfig, TrainingConfig
+from hebm_lib.data import Packed, available_datasets, fetch, load_split, pack_folder
 from hebm_lib.evaluation import evaluate_run, metrics_table
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.model import build_model
@@ -50,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
             )
     command.add_argument("--numbers-only", action="store_true", help="keep the weights to yourself (further seeds)")
     commands.add_parser("fetch", help="download a data set").add_argument("name")
+    add_pack_command(commands)
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
     commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
     commands.add_parser("experiments", help="train, publish and measure whatever of the book is not published yet")
@@ -65,6 +67,24 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--only", choices=("family",), help="time one training step of every model of MNIST instead")
     bench.add_argument("--draw", action="store_true", help="only write the page and figures from what is stored")
     return parser
+
+
+def add_pack_command(commands) -> None:
+    pack = commands.add_parser("pack", help="make a data set of a folder of PNG, JPEG and WebP images")
+    pack.add_argument("folder", type=Path, help="images, or one folder of them per class; or both in train/ and test/")
+    pack.add_argument("name", help="what the data set shall be called")
+    pack.add_argument("--out", type=Path, help="the folder of data sets (default: the one that HEBM_DATA names)")
+    pack.add_argument("--size", type=int, help="side of the square images in pixels (default: as they are)")
+    pack.add_argument(
+        "--fit", choices=("resize", "pad"), default="resize", help="scale the centred square, or put black around"
+    )
+    pack.add_argument(
+        "--crop", type=int, default=0, help="cut out the centred square of this side first (default: the largest)"
+    )
+    pack.add_argument("--channels", type=int, choices=(1, 3), help="grey or colour (default: grey if all images are)")
+    pack.add_argument("--test-share", type=float, default=0.1, help="kept for testing, of each class (default: 0.1)")
+    pack.add_argument("--seed", type=int, default=0, help="of the choice of test images")
+    pack.add_argument("--overwrite", action="store_true", help="replace a data set of that name")
 
 
 def list_all() -> None:
@@ -142,6 +162,29 @@ def evaluate(run_dir: Path) -> None:
     print("then `make lab` opens the pages that say what they mean.")
 
 
+def pack(options: argparse.Namespace) -> None:
+    root = options.out or os.environ.get("HEBM_DATA")
+    if not root:
+        raise ValueError("where to? Set the variable HEBM_DATA to a folder for data sets, or name one with --out")
+    choices = {name: getattr(options, name) for name in ("size", "fit", "crop", "channels", "test_share", "seed")}
+    packed = pack_folder(options.folder, options.name, Path(root).expanduser(), **choices, overwrite=options.overwrite)
+    print(packed)
+    print("next, where data.size is model.image_size, a multiple of 4, and both have as many channels:")
+    print(f"  {how_to_train(packed, options.name, options.out)}")
+
+
+def how_to_train(packed: Packed, name: str, out: Path | None) -> str:
+    """The command that trains on a pack, with all settings that must fit it."""
+    size = -(-packed.size // 4) * 4  # the next multiple of 4: a border of black
+    settings = [f"--name {name}", f"--data.name {name}", f"--data.size {size}", f"--model.image_size {size}"]
+    if packed.channels == 3:
+        settings += ["--data.channels 3", "--model.image_channels 3"]
+    batch = TrainingConfig().batch_size
+    if len(packed.train) < batch:
+        settings.append(f"--training.batch_size {len(packed.train)}")
+    return f"{f'HEBM_DATA={out} ' if out else ''}python -m hebm_lib train digits {' '.join(settings)}"
+
+
 def publish_classifiers() -> None:
     publishing.publish_classifiers()
     scoreboard.write_scoreboard()
@@ -206,6 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
         "evaluate": lambda: evaluate(run),
         "publish": lambda: publish(run, not options.numbers_only),
         "fetch": lambda: fetch(options.name),
+        "pack": lambda: pack(options),
         "classifiers": publish_classifiers,
         "scoreboard": scoreboard.write_scoreboard,
         "experiments": run_experiments,

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -8,9 +9,18 @@ import torch
 from conftest import require_data, write_pack
 from PIL import Image
 
+from hebm_lib import data as data_room
 from hebm_lib import load_dataset
 from hebm_lib.config import DataConfig
-from hebm_lib.data import ImageDataset, MissingDataError, available_datasets, fetch, fit_images, load_split
+from hebm_lib.data import (
+    ImageDataset,
+    MissingDataError,
+    MissingSplitError,
+    available_datasets,
+    fetch,
+    fit_images,
+    load_split,
+)
 
 
 def noise(*shape):
@@ -138,6 +148,20 @@ def test_crop_says_how_large_that_square_is():
     assert fit_images(images, 8, "resize", crop=2).eq(100).all(), "crop holds also where the side is right already"
 
 
+def test_crop_holds_with_padding_too():
+    images = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8)
+    cut = images[..., 2:6, 2:6]
+    assert torch.equal(fit_images(images, None, "pad", crop=4), cut)
+    padded = fit_images(images, 8, "pad", crop=4)
+    assert torch.equal(padded[..., 2:6, 2:6], cut) and padded.sum() == cut.sum()
+
+
+@pytest.mark.parametrize("fit", ["pad", "resize"])
+def test_a_crop_larger_than_the_images_is_refused(fit):
+    with pytest.raises(ValueError, match="a square of side 9 cannot be cut out of images of 8×8"):
+        load_dataset("digits", "train", size=12, fit=fit, crop=9)
+
+
 def test_resizing_averages():
     images = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
     images[..., ::2] = 200  # stripes of one pixel: a halved picture is grey, not black or white
@@ -186,26 +210,30 @@ def test_colour_pack(packs):
 
 def test_a_pack_without_labels_has_label_minus_one(packs):
     write_pack(packs, "bare", noise(5, 12, 12))
-    assert load_dataset("bare", "train").labels.tolist() == [-1] * 5
+    bare = load_dataset("bare", "train")
+    assert bare.labels.tolist() == [-1] * 5 and bare.classes == []
 
 
 def encoded_pack(root, images, kind, **more):
-    """A pack of files of a kind, ``png`` or ``jpeg``, one after another, from images ``(n, C, H, W)``."""
-    stream, offsets = io.BytesIO(), [0]
+    """A pack of files of a kind, ``png``, ``jpeg`` or ``webp``, one after another, from images ``(n, C, H, W)``."""
+    stream, offsets = b"", [0]
     for image in images:
-        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        Image.fromarray(pixels).save(stream, kind)
-        offsets.append(stream.tell())
-    (root / "encoded").mkdir()
-    data = np.frombuffer(stream.getvalue(), np.uint8)
+        pixels, file = image[0] if len(image) == 1 else image.transpose(1, 2, 0), io.BytesIO()
+        Image.fromarray(pixels).save(file, kind, **({"lossless": True, "exact": True} if kind == "webp" else {}))
+        stream += file.getvalue()
+        offsets.append(len(stream))
+    (root / "encoded").mkdir(exist_ok=True)
+    data = np.frombuffer(stream, np.uint8)
     np.savez(root / "encoded" / "train.npz", data=data, offsets=np.array(offsets), **more)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_png_pack_is_lossless(packs, channels):
+@pytest.mark.parametrize("kind, channels", [("png", 1), ("png", 3), ("webp", 3)])
+def test_a_pack_of_lossless_files_has_their_pixels(packs, kind, channels):
     images = noise(4, channels, 12, 12)
-    encoded_pack(packs, images, "png", labels=np.arange(4))
-    data = load_dataset("encoded", "train")
+    encoded_pack(packs, images, kind, labels=np.arange(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the decoder is none that is about to go
+        data = load_dataset("encoded", "train")
     assert torch.equal(data.images, torch.from_numpy(images))
     assert data.labels.tolist() == [0, 1, 2, 3]
 
@@ -218,6 +246,46 @@ def test_jpeg_pack_with_names_only_is_brought_to_size(packs):
     assert data.labels.tolist() == [-1, -1]
     centre = torch.from_numpy(smooth)[:, :, 2:-2].float()
     assert (data.images.float() - centre).abs().mean() < 3
+
+
+def test_grey_files_among_colour_ones_become_colour(packs):
+    grey, colour = noise(1, 1, 4, 4), noise(1, 3, 4, 4)
+    encoded_pack(packs, [grey[0], colour[0]], "png")
+    data = load_dataset("encoded", "train")
+    assert torch.equal(data.images[0], torch.from_numpy(grey[0]).expand(3, -1, -1))
+    assert torch.equal(data.images[1], torch.from_numpy(colour[0]))
+
+
+def test_files_of_several_sizes_need_one(packs):
+    encoded_pack(packs, [noise(1, 4, 4), noise(1, 6, 6)], "png")
+    with pytest.raises(ValueError, match=r"of 2 sizes \(4×4, 6×6 …\): give one side"):
+        load_dataset("encoded", "train")
+    assert load_dataset("encoded", "train", size=8).images.shape == (2, 1, 8, 8)
+
+
+def test_further_arrays_of_a_pack_follow_its_images(packs):
+    """``names`` and ``attributes`` go with the images, ``attribute_names`` with the set, though it has as many entries."""
+    further = {"names": np.array(["a", "b", "c", "d"]), "attributes": np.arange(16).reshape(4, 4)}
+    encoded_pack(
+        packs, noise(4, 1, 4, 4), "png", labels=np.array([1, 0, 1, -1]), **further, attribute_names=np.arange(4)
+    )
+    data = load_dataset("encoded", "train", classes=(1,))
+    assert data.extra["names"].tolist() == ["a", "c"]
+    assert data.extra["attributes"].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    assert data.about["attribute_names"].tolist() == [0, 1, 2, 3] and data.extra.keys() == {"names", "attributes"}
+    whole = load_dataset("encoded", "train")
+    assert whole.classes == [0, 1] and whole.to("cpu").subset(slice(3, None)).extra["names"].tolist() == ["d"]
+    assert whole.labelled().extra["names"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["celeba-64", "cifar10", "svhn-11k"])
+def test_packs_of_webp_files(name):
+    root = data_room.pack_root()
+    if root is None or not (root / name / "test.npz").is_file():
+        pytest.skip(f"{name} is no pack under HEBM_DATA")
+    data = load_dataset(name, "test")
+    assert data.images.shape[1] == 3 and 20 < data.images.float().mean() < 235
+    assert all(len(values) == len(data) for values in data.extra.values())
 
 
 def test_a_pack_wins_over_the_embedded_set(packs):
@@ -270,6 +338,23 @@ def test_another_npz_is_refused(packs):
         load_dataset("other", "train")
 
 
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"images": np.zeros((3, 4, 4), np.float32)}, "float32"),
+        ({"images": np.zeros((3, 4, 4, 2), np.uint8)}, r"\(3, 4, 4, 2\)"),
+        ({"images": noise(3, 4, 4), "labels": np.array([0.5, 1, 2])}, "its labels are float64"),
+        ({"images": noise(3, 4, 4), "labels": np.arange(4)}, "expected 3 whole numbers"),
+        ({"data": noise(30), "offsets": np.array([0, 30])}, "image 0: cannot identify"),
+    ],
+)
+def test_a_pack_of_other_arrays_is_refused(packs, arrays, message):
+    (packs / "other").mkdir()
+    np.savez(packs / "other" / "train.npz", **arrays)
+    with pytest.raises(ValueError, match=f"not an image pack that can be read .*{message}"):
+        load_dataset("other", "train")
+
+
 # ---- names and missing data -----------------------------------------------------------------------------------------
 
 
@@ -281,6 +366,21 @@ def test_an_unknown_name_suggests_near_ones(packs):
         load_dataset("fashion_mnist", "train")
     with pytest.raises(ValueError, match="known are digits, fashion-mnist, mnist, my-letters"):
         load_dataset("zzzzz", "train")
+
+
+@pytest.mark.parametrize("there, lacking", [("train", "test"), ("test", "train")])
+def test_a_pack_without_one_of_its_files_says_so(packs, there, lacking):
+    write_pack(packs, "mine", noise(3, 8, 8), split=there)
+    assert "mine" in available_datasets() and len(load_dataset("mine", there)) == 3
+    with pytest.raises(MissingSplitError, match=f"'mine' has {there}.npz, but no {lacking}.npz") as error:
+        load_dataset("mine", lacking)
+    assert "did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize("classes", [(3, 3), ()])
+def test_classes_are_named_once(classes):
+    with pytest.raises(ValueError, match="name each label once"):
+        load_dataset("digits", "train", classes=classes)
 
 
 def test_missing_data_names_the_variable_the_folders_and_the_command(no_data, monkeypatch):

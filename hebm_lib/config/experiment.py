@@ -24,7 +24,8 @@ class DataConfig:
     fit: Literal["pad", "resize"] = "pad"
     """How smaller or larger images reach that size: a border of black, or bilinear resizing of the centre square."""
     crop: int = 0
-    """With ``resize``: side of the centred square that is scaled, in source pixels; 0 takes the largest."""
+    """Side of the centred square, in source pixels, that is cut out first; 0 cuts nothing with ``pad``, and takes the largest
+    with ``resize``."""
     channels: Literal[1, 3] = 1
     """Grey or colour."""
 
@@ -128,7 +129,8 @@ class ExperimentConfig:
         require(
             (self.data.size, self.data.channels) == (self.model.image_size, self.model.image_channels),
             f"data gives images of side {self.data.size} with {self.data.channels} channel(s), the model expects "
-            f"{self.model.image_size} with {self.model.image_channels}: set both alike",
+            f"{self.model.image_size} with {self.model.image_channels}: set data.size and model.image_size, data.channels and "
+            "model.image_channels alike",
         )
         weights = self.training.kl_weights
         require(

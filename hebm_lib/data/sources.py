@@ -1,0 +1,200 @@
+"""Data sets by their names: image packs under HEBM_DATA, the embedded digits, torchvision's downloads."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hebm_lib.config import DataConfig
+from hebm_lib.data.images import ImageDataset, fit_images
+from hebm_lib.data.packs import read_pack
+
+__all__ = [
+    "MissingDataError",
+    "MissingSplitError",
+    "available_datasets",
+    "cache_root",
+    "fetch",
+    "load_dataset",
+    "load_split",
+    "pack_root",
+]
+
+EMBEDDED = "digits"
+TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+DIGITS_TEST = 360
+"""The last 360 of scikit-learn's 1,797 digits are the test images; the set is in order of writers, so that hands that
+the model has not seen are tested."""
+
+
+class MissingDataError(FileNotFoundError):
+    """A data set is neither under HEBM_DATA nor in the cache, and nothing could be downloaded."""
+
+
+class MissingSplitError(MissingDataError):
+    """A pack has no such file: one without test images can be trained on all the same."""
+
+
+def load_dataset(
+    name: str,
+    split: str,
+    classes: Sequence[int] | None = None,
+    *,
+    size: int | None = None,
+    fit: str = "pad",
+    crop: int = 0,
+    channels: int | None = None,
+) -> ImageDataset:
+    """A named data set.
+
+    Args:
+        name: ``digits`` (embedded), ``mnist``, ``fashion-mnist``, or the name of any folder
+            ``<HEBM_DATA>/<name>/{train,test}.npz`` in the image-pack format.
+        split: ``train`` or ``test``.
+        classes: keep only these labels.
+        size: side of the returned square images; None keeps a square image's own size.
+        fit: ``pad`` puts a black border around smaller images, ``resize`` scales the centred square.
+        crop: side of the centred square, in source pixels, that is cut out first; 0 cuts nothing with ``pad``, and takes
+            the largest with ``resize``.
+        channels: 1 or 3; None keeps what the set has.
+
+    Further arrays of a pack are in `ImageDataset.extra` and `ImageDataset.about`.
+
+    Raises:
+        ValueError: for an unknown name (near ones are suggested), split, class or an impossible size, for a class that is
+            named twice, and for a damaged pack.
+        MissingDataError: if a known set is nowhere to be found and cannot be downloaded.
+        MissingSplitError: if a pack has no such split.
+
+    Example:
+        >>> zeros = load_dataset("digits", "test", classes=(0,), size=12)
+        >>> zeros.images.shape, zeros.classes
+        (torch.Size([35, 1, 12, 12]), [0])
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    if fit not in ("pad", "resize"):
+        raise ValueError(f"fit must be 'pad' or 'resize', got {fit!r}")
+    if classes is not None and not 0 < len(set(classes)) == len(classes):
+        raise ValueError(f"classes: name each label once, or give None for all of them; got {tuple(classes)}")
+    dataset = _read(name, split, size, fit, crop)
+    dataset.images = grey_or_colour(dataset.images, channels)
+    if classes is None:
+        return dataset
+    missing = [int(c) for c in classes if int(c) not in dataset.classes]
+    if missing:
+        present = f"its labels are {dataset.classes[:20]}" if dataset.classes else "it has no labels"
+        raise ValueError(f"{name} ({split}) has no images of class {missing}; {present}")
+    return dataset.subset(torch.isin(dataset.labels, torch.as_tensor(list(classes))))
+
+
+def grey_or_colour(images: Tensor, channels: int | None) -> Tensor:
+    """uint8 images ``(n, C, H, W)`` with so many channels: the usual luma of colours, or grey three times; None keeps C."""
+    if channels == 3 and images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1).contiguous()
+    if channels == 1 and images.shape[1] == 3:
+        luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        return (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
+    return images
+
+
+def load_split(config: DataConfig, split: str) -> ImageDataset:
+    """The data that an experiment's config names."""
+    return load_dataset(
+        config.name,
+        split,
+        config.classes,
+        size=config.size,
+        fit=config.fit,
+        crop=config.crop,
+        channels=config.channels,
+    )
+
+
+def available_datasets() -> list[str]:
+    """Names that can be asked for: the embedded set, torchvision's, and every pack under HEBM_DATA."""
+    root = pack_root()
+    packs = [p.parent.name for p in root.glob("*/t*.npz") if p.stem in ("train", "test")] if root else []
+    return sorted({EMBEDDED, *TORCHVISION, *packs})
+
+
+def pack_root() -> Path | None:
+    """The folder of image packs that HEBM_DATA names, if it is set and exists."""
+    value = os.environ.get("HEBM_DATA", "")
+    return Path(value).expanduser() if value and Path(value).expanduser().is_dir() else None
+
+
+def cache_root() -> Path:
+    """Where torchvision keeps its downloads: HEBM_CACHE, or ``~/.cache/hebm``."""
+    return Path(os.environ.get("HEBM_CACHE", "~/.cache/hebm")).expanduser()
+
+
+def fetch(name: str) -> None:
+    """Download a torchvision data set into the cache, checked against its checksum."""
+    for split in ("train", "test"):
+        _torchvision(name, split, download=True)
+
+
+def _read(name: str, split: str, size: int | None, fit: str, crop: int) -> ImageDataset:
+    root = pack_root()
+    if root is not None and (root / name / f"{split}.npz").is_file():
+        return read_pack(root / name / f"{split}.npz", size=size, fit=fit, crop=crop)
+    if name == EMBEDDED:
+        images, labels = _read_digits(split)
+    elif name in TORCHVISION:
+        images, labels = _torchvision(name, split, download=True)
+    else:
+        raise _not_there(name, split, root)
+    return ImageDataset(fit_images(images, size, fit, crop), labels, name)
+
+
+def _not_there(name: str, split: str, root: Path | None) -> Exception:
+    """What to say of a name that is no data set's, or of a pack that lacks a split."""
+    other = {"train": "test", "test": "train"}[split]
+    if root is not None and (root / name / f"{other}.npz").is_file():
+        return MissingSplitError(
+            f"the data set {name!r} has {other}.npz, but no {split}.npz in {root / name}: ask for {other!r}, or make the pack "
+            "again with both (python -m hebm_lib pack FOLDER NAME --test-share 0.1)"
+        )
+    near = [other for other in difflib.get_close_matches(name, available_datasets(), n=3) if other != name]
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(available_datasets())}."
+    return ValueError(
+        f"there is no data set {name!r}{hint} Any folder <HEBM_DATA>/{name}/ with train.npz and test.npz would be one"
+        f" (HEBM_DATA is {os.environ.get('HEBM_DATA') or 'not set'}); `python -m hebm_lib pack FOLDER NAME` makes one of images."
+    )
+
+
+def _read_digits(split: str) -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    # Grey levels 0 … 16 as 0 … 255.
+    pixels = torch.from_numpy(np.rint(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8))
+    part = slice(None, -DIGITS_TEST) if split == "train" else slice(-DIGITS_TEST, None)
+    return pixels[part], torch.from_numpy(labels.astype(np.int64))[part]
+
+
+def _torchvision(name: str, split: str, download: bool) -> tuple[Tensor, Tensor]:
+    import torchvision
+
+    if name not in TORCHVISION:
+        raise ValueError(f"{name!r} is not downloaded by torchvision here; known are {', '.join(sorted(TORCHVISION))}")
+    loader = getattr(torchvision.datasets, TORCHVISION[name])
+    root = cache_root()
+    try:
+        found = loader(root, train=split == "train", download=False)
+    except RuntimeError:
+        try:
+            found = loader(root, train=split == "train", download=download)
+        except Exception as error:  # torchvision raises URLError, RuntimeError or OSError, by the kind of failure
+            raise MissingDataError(
+                f"The data set {name!r} ({split}) was not found. Looked for the pack "
+                f"{os.environ.get('HEBM_DATA') or '<HEBM_DATA, which is not set>'}/{name}/{split}.npz and for torchvision's "
+                f"files under {root}; a download failed ({type(error).__name__}). Set the variable HEBM_DATA to a folder "
+                f"of image packs, or run `python -m hebm_lib fetch {name}` where there is a network."
+            ) from error
+    return found.data[:, None].contiguous(), found.targets.to(torch.int64)
