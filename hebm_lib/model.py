@@ -402,7 +402,7 @@ def build_prior(config: ModelConfig) -> nn.Module:
     if not p.hidden:
         return GaussianPrior(latents)
     kind = {"separate": p.levels == "separate", "activation": p.activation, "zero": p.start == "zero"}
-    kind |= {"chains": p.chains, "restart": p.restart}
+    kind |= {"chains": p.chains, "restart": p.restart, "jumps": p.jumps}
     return JointEBMPrior(
         latents, hidden=p.hidden, spectral_norm=p.spectral_norm, slope=p.slope, lipschitz=p.lipschitz, **kind
     )

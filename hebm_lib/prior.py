@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from hebm_lib.langevin import check_chain, langevin_block, langevin_dynamics, metropolis_langevin
 from hebm_lib.latents import LatentSpec
 from hebm_lib.networks import EnergyMLP, SeparateEnergies
-from hebm_lib.sampling import LogZ, Perceptron, backend_for, estimate_log_z, run_chain
+from hebm_lib.sampling import JumpProposal, LogZ, Perceptron, backend_for, estimate_log_z, run_chain
 
 __all__ = ["GaussianPrior", "JointEBMPrior", "Prior"]
 
@@ -131,6 +131,7 @@ class JointEBMPrior(nn.Module):
     """``p_α(z) ∝ exp(f_α([z_1, …, z_L])) N(z; 0, I)`` (Eq. 3): one energy on all levels together.
 
     ``chains``, a buffer that is saved with the weights, holds the states of persistent chains; it is None without them.
+    ``jumps`` is the `JumpProposal` with which they change modes, or None.
 
     Args:
         latents: sizes of z_1 … z_L.
@@ -142,11 +143,12 @@ class JointEBMPrior(nn.Module):
         separate: take one perceptron per level and their sum for f (`SeparateEnergies`), which is not Eq. 3.
         chains: number of persistent chains; 0 for none. They start from N(0, I).
         restart: share of them that starts from N(0, I) again at each visit.
+        jumps: components of the mixture by which they may jump between modes at each visit; 0 for none.
         activation: of the hidden layers, ``leaky`` or ``silu`` (see `EnergyMLP`). Chains of the second run in plain torch.
         zero: start from f = 0, the last layer's weights and bias zero; not with spectral norm.
 
     Raises:
-        ValueError: without a hidden layer, or for ``zero`` with spectral norm.
+        ValueError: without a hidden layer, for ``zero`` with spectral norm, or for jumps without persistent chains.
 
     Example:
         >>> prior = JointEBMPrior(LatentSpec((2, 3)), hidden=(8,))
@@ -168,6 +170,7 @@ class JointEBMPrior(nn.Module):
         separate: bool = False,
         chains: int = 0,
         restart: float = 0.0,
+        jumps: int = 0,
         activation: str = "leaky",
         zero: bool = False,
     ):
@@ -176,11 +179,14 @@ class JointEBMPrior(nn.Module):
             raise ValueError(
                 "a layer of zeros has no largest singular value to divide by: zero needs spectral_norm=False"
             )
+        if jumps and not chains:
+            raise ValueError("fresh chains have no mode to jump from: jumps need persistent chains")
         self.latents, self.restart = latents, float(restart)
         settings = {"hidden": tuple(hidden), "spectral_norm": spectral_norm, "slope": slope, "lipschitz": lipschitz}
         settings["activation"] = activation
         self.energy = SeparateEnergies(latents, **settings) if separate else EnergyMLP(latents.total, **settings)
         self.register_buffer("chains", torch.randn(chains, latents.total) if chains else None)
+        self.jumps = JumpProposal(latents.total, components=jumps) if jumps else None
         if zero:
             for f in self.energy.levels if separate else [self.energy]:
                 nn.init.zeros_(f.layers[-1].weight)
@@ -228,8 +234,8 @@ class JointEBMPrior(nn.Module):
     def negatives(self, n: int, steps: int, step_size: float, *, metropolis: bool = False, generator=None) -> Tensor:
         """The z⁻ of a training step: ``sample``, or where there are persistent chains their states K steps on.
 
-        Each persistent chain starts from N(0, I) again with probability ``restart``, drawn before the K steps. With
-        ``metropolis`` the steps are those of `metropolis_langevin`.
+        Each persistent chain starts from N(0, I) again with probability ``restart``, and may then jump into another mode
+        (`JumpProposal`), both before the K steps. With ``metropolis`` the steps are those of `metropolis_langevin`.
 
         Returns:
             ``(n, d)``, or ``(chains, d)``.
@@ -242,6 +248,8 @@ class JointEBMPrior(nn.Module):
             noise = {"dtype": z.dtype, "device": z.device, "generator": generator}
             anew = torch.rand(len(z), 1, **noise) < self.restart
             z = torch.where(anew, torch.randn(z.shape, **noise), z)
+        if self.jumps is not None:
+            z, _ = self.jumps.step(self.plain(z.dtype).log_prob_unnormalized, z, generator=generator)
         z = self._advanced(z, steps, step_size, metropolis, generator)
         self.chains.copy_(z)
         return z

@@ -17,7 +17,7 @@ from hebm_lib.plotting import plot_curves
 from hebm_lib.reproduction.publishing import thin
 from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_rate, phases_of
 
-FREE = PriorConfig(hidden=(12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1)
+FREE = PriorConfig(hidden=(12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1, jumps=2)
 PHASES = EnergyConfig(ladder_epochs=1, fit_steps=9, end_steps=7, batch_alone=50, schedule="cosine", average=0.9)
 """With 14 steps to an epoch and two epochs: ladder 0 … 14, fit … 23, joint … 37, end … 44."""
 
@@ -94,6 +94,9 @@ def test_settings_that_contradict_each_other_are_refused():
         (lambda: PriorConfig(hidden=(4,), start="zero"), "spectral norm"),
         (lambda: PriorConfig(hidden=(4,), restart=0.1), "start from noise anyway"),
         (lambda: PriorConfig(hidden=(4,), chains=3, restart=1.5), "share between 0 and 1"),
+        (lambda: PriorConfig(hidden=(4,), jumps=3), "no mode to jump from"),
+        (lambda: PriorConfig(hidden=(4,), chains=3, jumps=-1), "not be negative"),
+        (lambda: JointEBMPrior(LatentSpec((1, 1)), hidden=(4,), jumps=3), "persistent chains"),
         (lambda: EnergyConfig(average=1.0), "below 1"),
         (lambda: EnergyConfig(density_ratio=True), "fit_steps"),
         (lambda: EnergyConfig(updates=0), "at least 1"),
@@ -132,6 +135,24 @@ def test_density_and_chain_agree_with_a_target_in_the_plane():
         z = prior.sample(10_000, steps, 0.2, generator=torch.Generator().manual_seed(5)).double()
         torch.testing.assert_close(z.mean(0), mean, atol=near, rtol=0)
         torch.testing.assert_close(z.square().mean(0), square, atol=0.05, rtol=0)
+
+
+def test_with_jumps_the_mass_of_far_modes_is_learned():
+    """Two modes that chains of s = 0.2 do not leave, three to one: what f gives each is right with jumps alone."""
+    target = CoupledMixture(((-1.5, -1.5), (1.5, 1.5)), ((0.3, 0.3), (0.3, 0.3)), (3.0, 1.0))
+    codes, grid = target.sample(20_000, torch.Generator().manual_seed(1)), Grid2D(4.0, 81)
+    distance = {}
+    for jumps in (0, 2):
+        torch.manual_seed(3)
+        prior = JointEBMPrior(
+            LatentSpec((1, 1)), hidden=(50, 50), spectral_norm=False, chains=500, restart=0.05, jumps=jumps, zero=True
+        )
+        if jumps:
+            prior.jumps.fit(codes[:5000])
+        fit_by_chains(prior, codes, 20, 0.2, updates=700, lr=1e-2, generator=torch.Generator().manual_seed(2))
+        fitted = grid.density(prior.double().log_prob_unnormalized)
+        distance[jumps] = float(grid.total_variation(grid.density(target.log_prob), fitted))
+    assert distance[2] < 0.1 < 2 * distance[2] < distance[0]
 
 
 def test_the_ratio_of_two_densities_is_their_logit():

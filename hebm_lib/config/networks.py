@@ -165,6 +165,10 @@ class PriorConfig:
     restart: float = 0.0
     """Share of the persistent chains that starts anew from N(0, I) at each visit: the law of short chains stays good as
     well, and no chain is lost for good where f has left it (Du and Mordatch 2019)."""
+    jumps: int = 0
+    """So many Gaussians, fitted to the codes at the start of each phase of α alone, propose to the persistent chains a jump
+    into another mode before their K steps, by Metropolis's rule (`hebm_lib.sampling.JumpProposal`). Without jumps small
+    steps never learn how much mass each mode has: the long chain drifts there. 0 for none."""
 
     def __post_init__(self):
         require_choices(self)
@@ -176,5 +180,7 @@ class PriorConfig:
         )
         require(0 <= self.restart <= 1, f"prior.restart is a share between 0 and 1, got {self.restart}")
         require(self.chains or not self.restart, "prior.restart: chains that start from noise anyway need no restart")
+        require(self.jumps >= 0, f"prior.jumps must not be negative, got {self.jumps}")
+        require(self.chains or not self.jumps, "prior.jumps: chains that start from noise have no mode to jump from")
         require(all(w > 0 for w in self.hidden), f"prior.hidden: widths must be positive, got {self.hidden}")
         require(self.lipschitz > 0, f"prior.lipschitz must be positive, got {self.lipschitz}")

@@ -121,10 +121,14 @@ def mnist_learned(name: str, description: str, *, walls: bool, energy: bool = Tr
     - no spectral norm: with it f gains 0.4 nats if 1-Lipschitz, 1.7 if 10-Lipschitz, without it more than 3;
     - chains that persist, with a few restarts and small steps. Fresh chains with s = 0.4 learn an f that is good after
       just their own K steps and in ruins after 2,000; with s = 0.3 the bias of the uncorrected chain costs 4 nats;
-    - few long visits rather than many short ones: K = 40 with 1,024 chains and K = 100 with 400 cost the same and gain the
-      same, but only after some 100 steps has a chain from noise arrived (distance 85 after 40, 45 after 100);
+    - few long visits rather than many short ones: a chain from noise has not arrived before some 150 steps of this size
+      (distance 85 after 40, 50 after 100, 40 after 150), and what arrives depends on K s² alone;
+    - jumps between modes, proposed by a mixture of 60 Gaussians and taken by Metropolis's rule: small steps do not change
+      modes, so without jumps f never learns how much mass each has, and the distance rises again on long chains (52 after
+      2,500 steps; 36 with jumps, and half a nat more);
     - the ladder first, then α alone, then all three: from scratch α at a rate that learns something runs away with q;
     - α ten times slower than the ladder while both move, and alone again at the end: then its chains keep up;
+    - alone a rate of 2e-3 with 500 codes a step (3e-3 diverges for smooth activations);
     - an average of α's weights, which takes the noise of few chains out.
 
     Args:
@@ -135,17 +139,18 @@ def mnist_learned(name: str, description: str, *, walls: bool, energy: bool = Tr
     below, above = ("gain", "salient") if walls else ("map", "map")
     base, phases = mnist(), EnergyConfig(ladder_epochs=EPOCHS)
     if energy:
-        phases = EnergyConfig(ladder_epochs=LADDER_EPOCHS, fit_steps=4000, end_steps=4000, average=0.999)
+        alone = {"lr_alone": 2e-3, "batch_alone": 500}
+        phases = EnergyConfig(ladder_epochs=LADDER_EPOCHS, fit_steps=4000, end_steps=4000, average=0.999, **alone)
     model = replace(
         base.model,
         generator=replace(base.model.generator, entries=(below, "map")),
         inference=replace(base.model.inference, reads=(above, "map")),
-        prior=PriorConfig(hidden=(100, 100), spectral_norm=False, start="zero", chains=400, restart=0.05),
+        prior=PriorConfig(hidden=(100, 100), spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=60),
     )
     training = replace(
         base.training,
         epochs=EPOCHS,
-        langevin=LangevinConfig(steps=100, step_size=0.2),
+        langevin=LangevinConfig(steps=150, step_size=0.2),
         optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=1e-3, lr_decay=0.8),
         energy=phases,
     )

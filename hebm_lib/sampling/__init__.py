@@ -19,6 +19,7 @@ from hebm_lib.langevin import check_chain
 from hebm_lib.sampling.chain import ACTIVATIONS, Chain, Perceptron
 from hebm_lib.sampling.closed_form import ClosedForm
 from hebm_lib.sampling.cuda_graph import CudaGraph
+from hebm_lib.sampling.jumps import JumpProposal
 from hebm_lib.sampling.numba_chain import NumbaChain
 from hebm_lib.sampling.partition import LogZ, estimate_log_z
 from hebm_lib.sampling.reference import Reference
@@ -27,6 +28,7 @@ from hebm_lib.sampling.triton_chain import TritonChain
 __all__ = [
     "ACTIVATIONS",
     "BACKENDS",
+    "JumpProposal",
     "LogZ",
     "Perceptron",
     "backend_for",

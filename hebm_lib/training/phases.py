@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from hebm_lib.algorithm import Update, learn_energy, learn_ladder, learn_ratio
 from hebm_lib.config import TrainingConfig
 from hebm_lib.model import JointEBM
+from hebm_lib.prior import JointEBMPrior
 from hebm_lib.training.batches import Batches
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "alpha_rate",
     "chains_lag",
     "epochs_before",
+    "fit_jumps",
     "ladder_alone",
     "phases_of",
 ]
@@ -139,6 +141,20 @@ def alpha_alone(
         yield from learn_ratio(prior, z_plus, generator=generator)
     else:
         yield from learn_energy(prior, z_plus, config.langevin, updates=config.energy.updates, generator=generator)
+
+
+JUMP_CODES = 20_000
+"""Codes to which the proposal of jumps is fitted."""
+
+
+def fit_jumps(prior: nn.Module, codes: FixedCodes, *, seed: int) -> None:
+    """Fit the proposal of the prior's jumps, where it has one, to codes of the ladder as it now stands.
+
+    With a random source of its own: every process fits the same mixture, and the run's noise is what it was without.
+    """
+    if isinstance(prior, JointEBMPrior) and prior.jumps is not None:
+        noise = torch.Generator(codes.mean.device).manual_seed(seed)
+        prior.jumps.fit(codes.draw(JUMP_CODES, noise), seed=seed)
 
 
 LAG_ROWS = 10

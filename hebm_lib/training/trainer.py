@@ -30,6 +30,7 @@ from hebm_lib.training.phases import (
     alpha_rate,
     chains_lag,
     epochs_before,
+    fit_jumps,
     ladder_alone,
     phases_of,
 )
@@ -209,6 +210,8 @@ class Trainer:
     def _learn_alone(self, phase: Phase, train: Batches, per_epoch: int, bar, on_epoch) -> None:
         """The updates of α alone, on codes of the ladder that are inferred once: it stands still, and so do they."""
         codes = FixedCodes.of(self.model, train)
+        if self.step == phase.start:
+            fit_jumps(self.model.prior, codes, seed=self.training.seed)
         self.model.train()
         while self.step < phase.end:
             self._set_rates(phase, self.epoch)
