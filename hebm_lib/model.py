@@ -23,6 +23,7 @@ __all__ = [
     "Model",
     "bernoulli_log_likelihood",
     "build_model",
+    "check_paired",
     "gaussian_kl",
     "register",
 ]
@@ -262,21 +263,15 @@ class JointEBM(nn.Module):
         return self._squared_error(x, self.decode(z))
 
     def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
-        """``log N(x; mean, σ² I)`` of images around their mean images, shape ``(n,)``."""
+        """``log N(x; mean, σ² I)`` of images around their mean images, shape ``(n,)``; `ValueError` for another shape."""
         pixels = math.prod(x.shape[1:])
         sse = self._squared_error(x, mean)
         return -sse / (2 * self.sigma**2) - 0.5 * pixels * math.log(2 * math.pi * self.sigma**2)
 
     @staticmethod
     def _squared_error(x: Tensor, mean: Tensor) -> Tensor:
-        """``‖x - mean‖²``, ``(n,)``; shapes that would broadcast are refused: they would count pixels more than once."""
-        # One image beside many codes, or one code beside many images, is meant; any other broadcast is not.
-        one = x.ndim == mean.ndim and x.shape[1:] == mean.shape[1:] and 1 in (len(x), len(mean))
-        if (x.shape != mean.shape and not one) or not x.is_floating_point():
-            raise ValueError(
-                f"expected images of floats of shape {tuple(mean.shape)}, as the decoder makes them, got {x.dtype} "
-                f"{tuple(x.shape)}"
-            )
+        """``‖x - mean‖²``, ``(n,)``."""
+        check_paired(x, mean)
         return (x - mean).square().flatten(1).sum(1)
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
@@ -414,11 +409,31 @@ def build_joint_ebm(config: ModelConfig) -> JointEBM:
     return JointEBM(*build_ladder(config), prior, config.sigma)
 
 
+def check_paired(x: Tensor, mean: Tensor) -> None:
+    """Raise `ValueError` unless images ``x`` are floats of the mean images' shape: pixels that broadcast would count twice.
+
+    One image beside many mean images, or many beside one, is meant and passes.
+    """
+    one = x.ndim == mean.ndim and x.shape[1:] == mean.shape[1:] and 1 in (len(x), len(mean))
+    if (x.shape != mean.shape and not one) or not x.is_floating_point():
+        raise ValueError(
+            f"expected images of floats of shape {tuple(mean.shape)}, as the decoder makes them, got {x.dtype} "
+            f"{tuple(x.shape)}"
+        )
+
+
 def bernoulli_log_likelihood(x: Tensor, mean: Tensor) -> Tensor:
     """``log p(x|z)`` of Bernoulli pixels, ``(n,)``; images ``x`` and mean images are in [-1, 1].
 
     A grey value is the probability ``(x + 1) / 2`` that the pixel is on; what is returned is the mean over all such
     black-and-white images.
+
+    Raises:
+        ValueError: for images of another shape than the mean images, or of whole numbers.
+
+    >>> bernoulli_log_likelihood(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, 2)).exp()
+    tensor([0.2500])
     """
+    check_paired(x, mean)
     on, share = ((mean.to(x.dtype) + 1) / 2).clamp(1e-6, 1 - 1e-6), (x + 1) / 2
     return (share * on.log() + (1 - share) * (1 - on).log()).flatten(1).sum(1)

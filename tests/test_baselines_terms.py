@@ -71,6 +71,18 @@ def test_a_grey_image_counts_as_the_mean_over_its_black_and_white_versions(x):
     assert ((model.log_likelihood(x, z) - versions.mean(0)).abs() < 5 * error).all()
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+def test_no_likelihood_broadcasts_pixels(likelihood, x):
+    """A row for an image, a channel too few, whole numbers; one image beside many mean images is meant."""
+    model = with_pixels(likelihood)
+    mean = model.decode(torch.randn(6, 5))
+    for wrong in (x[..., :1], x[:, 0], x[:3], x[..., :7], x.long()):
+        with pytest.raises(ValueError, match=r"expected images of floats of shape \(6, 1, 8, 8\), as the decoder"):
+            model.pixel_log_likelihood(wrong, mean)
+    beside = model.pixel_log_likelihood(x[:1], mean)
+    torch.testing.assert_close(beside, model.pixel_log_likelihood(x[:1].expand_as(mean), mean))
+
+
 # ---- one formula at a time ------------------------------------------------------------------------------------------
 
 

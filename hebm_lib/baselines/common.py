@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hebm_lib.algorithm import Update
 from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
-from hebm_lib.model import Draw, JointEBM, bernoulli_log_likelihood, gaussian_kl
+from hebm_lib.model import Draw, JointEBM, bernoulli_log_likelihood, check_paired, gaussian_kl
 
 __all__ = ["VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
 
@@ -50,8 +50,13 @@ class VariationalBaseline(JointEBM):
         self.register_buffer("free_share", torch.tensor(sizes), persistent=False)
 
     def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
-        """``log p(x|z)`` of images around their mean images, ``(n,)``; for Bernoulli pixels `bernoulli_log_likelihood`."""
+        """``log p(x|z)`` of images around their mean images, ``(n,)``; for Bernoulli pixels `bernoulli_log_likelihood`.
+
+        Raises:
+            ValueError: for images of another shape than the mean images, or of whole numbers.
+        """
         if self.settings.likelihood == "laplace":
+            check_paired(x, mean)
             error = (x - mean).abs().flatten(1)
             return -(error / self.sigma).sum(1) - error.shape[1] * math.log(2 * self.sigma)
         if self.settings.likelihood == "bernoulli":
