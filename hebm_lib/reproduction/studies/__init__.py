@@ -4,7 +4,7 @@
 named in the line below.
 """
 
-from hebm_lib.reproduction.studies import ablations, anomaly, latent_attack, long_run, out_of_distribution
+from hebm_lib.reproduction.studies import ablations, anomaly, fixed_codes, latent_attack, long_run, out_of_distribution
 from hebm_lib.reproduction.studies.study import Study, load_study, open_parts, run_study
 
 __all__ = ["STUDIES", "Study", "load_study", "open_parts", "run_studies", "run_study"]
@@ -17,6 +17,7 @@ STUDIES: dict[str, Study] = {
         out_of_distribution.STUDY,
         anomaly.STUDY,
         ablations.STUDY,
+        fixed_codes.STUDY,
     )
 }
 """Every study by its name."""
