@@ -38,6 +38,12 @@ def langevin_dynamics(
 
     Raises:
         ValueError: for a negative ``steps`` or a step size that is not positive.
+
+    Example:
+        >>> noise = torch.Generator().manual_seed(0)
+        >>> z = langevin_dynamics(lambda z: -0.5 * z.square().sum(1), torch.zeros(20_000, 1), 100, 1.0, generator=noise)
+        >>> round(z.var().item(), 1), round(1 / (1 - 1.0**2 / 4), 1)
+        (1.3, 1.3)
     """
     check_chain(z0, steps, step_size)
     z = z0.detach()
@@ -82,6 +88,12 @@ def langevin_block(
 
     Raises:
         ValueError: for a chain that cannot be run, as `langevin_dynamics`.
+
+    Example:
+        >>> z0 = torch.zeros(4, 3)
+        >>> z = langevin_block(lambda z: -0.5 * z.square().sum(1), z0, slice(0, 2), 5, 0.1)
+        >>> (z[:, 2] == 0).all().item(), (z[:, :2] == 0).any().item()
+        (True, False)
     """
     check_chain(z0, steps, step_size)
 

@@ -373,6 +373,11 @@ def build_model(config: ModelConfig) -> nn.Module:
 
     Raises:
         ValueError: for a kind that nothing registered.
+
+    Example:
+        >>> model = build_model(ModelConfig(latent_dims=(2, 3)))
+        >>> type(model).__name__, model.latents.dims, model.sample(4, steps=2).shape
+        ('JointEBM', (2, 3), torch.Size([4, 1, 8, 8]))
     """
     if config.kind not in BUILDERS:
         raise ValueError(f"there is no model of kind {config.kind!r}; there are {', '.join(sorted(BUILDERS))}")

@@ -116,7 +116,17 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """One named run of the book."""
+    """One named run of the book.
+
+    Example:
+        >>> config = ExperimentConfig(name="short", training=TrainingConfig(epochs=3))
+        >>> config.data.name, config.model.latent_dims, config.training.epochs
+        ('digits', (2, 8), 3)
+        >>> ExperimentConfig(data=DataConfig(size=28))
+        Traceback (most recent call last):
+        ...
+        ValueError: data gives images of side 28 with 1 channel(s), the model expects 8 with 1: ...
+    """
 
     name: str = "custom"
     description: str = ""

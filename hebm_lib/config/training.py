@@ -100,7 +100,17 @@ class EnergyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Algorithm 1: how long, in what order, what is written down."""
+    """Algorithm 1: how long, in what order, what is written down.
+
+    Example:
+        >>> config = TrainingConfig(epochs=50, batch_size=20, langevin=LangevinConfig(steps=30))
+        >>> config.langevin.steps, config.langevin.step_size, config.order
+        (30, 0.4, 'alpha-first')
+        >>> TrainingConfig(batch_size=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: training.batch_size must be positive, got 0
+    """
 
     epochs: int = 10
     batch_size: int = 100

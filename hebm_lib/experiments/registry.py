@@ -223,6 +223,15 @@ def load_experiment(name: str) -> ExperimentConfig:
 
     Raises:
         ValueError: for a name that is not in the registry, with the nearest ones.
+
+    Example:
+        >>> config = load_experiment("mnist@3")
+        >>> config.model.latent_dims, config.training.seed
+        ((2, 2, 10), 3)
+        >>> load_experiment("mnst")
+        Traceback (most recent call last):
+        ...
+        ValueError: there is no experiment 'mnst': did you mean mnist...
     """
     base, _, seed = name.partition("@")
     if base not in EXPERIMENTS:

@@ -19,6 +19,13 @@ class Entry(nn.Module):
 
     A local code is a map of its own, and its linear map is the same at every place. A gated entry is activated and
     multiplied by a learned factor per place, which starts at 0.1. ``strength`` fades an entry in (0: it says nothing).
+
+    Example:
+        >>> z = torch.randn(2, 3)
+        >>> Entry(3, 16, 7, "map")(z).shape, Entry(3, 16, 7, "shift")(z).shape
+        (torch.Size([2, 16, 7, 7]), torch.Size([2, 16, 1, 1]))
+        >>> Entry(3, 16, 7, "gain", 0.12)(z, strength=0.0).unique()  # faded out, a gain multiplies by 1
+        tensor([1.], ...)
     """
 
     def __init__(
@@ -63,6 +70,11 @@ class Rung(nn.Module):
     Addition: ``act(h + W z)``, then per doubling a transposed convolution and a convolution (the authors'
     hierarchical-sampling network). Concatenation: ``[h, act(W z)]`` merged by a convolution, then the same (Eq. 5).
     Replacement: ``act(W z)``, and h is forgotten.
+
+    Example:
+        >>> rung = Rung(Entry(3, 16, 7, "map"), "add", 16, 8, doublings=1, slope=0.2)
+        >>> rung(torch.zeros(2, 16, 7, 7), torch.zeros(2, 3)).shape
+        torch.Size([2, 8, 14, 14])
     """
 
     def __init__(
@@ -119,6 +131,12 @@ class LadderGenerator(nn.Module):
         config: where and how each level joins.
 
     Shapes: ``forward(z)`` maps ``(n, d)`` to the mean image ``(n, channels, image_size, image_size)`` in [-1, 1].
+
+    Example:
+        >>> config = GeneratorConfig(factors=(2,), widths=(16,), entries=("map",), top_hidden=(32,))
+        >>> generator = LadderGenerator(LatentSpec((2, 3)), 8, 1, config)
+        >>> generator(torch.zeros(4, 5)).shape, generator.arriving
+        (torch.Size([4, 1, 8, 8]), ((16, 4, 4), ()))
     """
 
     def __init__(self, latents: LatentSpec, image_size: int, channels: int, config: GeneratorConfig):

@@ -19,7 +19,12 @@ VARIANCE_FLOOR = 1e-6
 
 
 class GaussianHead(nn.Module):
-    """Two linear maps, of a vector ``(n, width)`` or of a feature map with as many places: mean and log-variance."""
+    """Two linear maps, of a vector ``(n, width)`` or of a feature map with as many places: mean and log-variance.
+
+    Example:
+        >>> [output.shape for output in GaussianHead(16 * 7 * 7, 3)(torch.zeros(2, 16, 7, 7))]
+        [torch.Size([2, 3]), torch.Size([2, 3])]
+    """
 
     def __init__(self, width: int, dim: int):
         super().__init__()
@@ -37,7 +42,12 @@ class GaussianHead(nn.Module):
 
 
 class LocalHead(nn.Module):
-    """The same for a local code: a feature map ``(n, width, s, s)`` gives ``channels`` units at each place, flat."""
+    """The same for a local code: a feature map ``(n, width, s, s)`` gives ``channels`` units at each place, flat.
+
+    Example:
+        >>> [output.shape for output in LocalHead(16, channels=2)(torch.zeros(5, 16, 7, 7))]
+        [torch.Size([5, 98]), torch.Size([5, 98])]
+    """
 
     def __init__(self, width: int, channels: int):
         super().__init__()
@@ -52,6 +62,11 @@ def read(feature: Tensor, reads: str) -> Tensor:
 
     ``salient`` weighs each place by how far its feature lies from the image's mean feature. The amount of ink cancels:
     a level reads what the strokes are like, not how many there are.
+
+    Example:
+        >>> feature = torch.tensor([[[[0.0, 0.0], [0.0, 4.0]]]])
+        >>> read(feature, "map").tolist(), read(feature, "pooled").item(), round(read(feature, "salient").item(), 3)
+        ([[0.0, 0.0, 0.0, 4.0]], 1.0, 3.0)
     """
     if reads == "map":
         return feature.flatten(1)
@@ -75,6 +90,13 @@ def way_to_the_top(
 
     Returns:
         Three modules, to be applied one after the other, the map flattened after the first.
+
+    Example:
+        >>> config = InferenceConfig(factors=(2,), widths=(16,), reads=("map",), top_hidden=(32,))
+        >>> plain, top, head = way_to_the_top(config, 16, 2, image_size=8, units=3)
+        >>> mean, log_variance = head(top(plain(torch.zeros(4, 16, 4, 4)).flatten(1)))
+        >>> mean.shape
+        torch.Size([4, 3])
     """
     plain = []
     for below, f in zip(config.plain_widths, config.plain_factors, strict=True):
@@ -96,6 +118,12 @@ class LadderInference(nn.Module):
 
     Shapes: ``forward(x)`` maps ``(n, channels, image_size, image_size)`` to ``Independent(Normal)`` with batch shape
     ``(n,)`` and event shape ``(d,)``. Raises `ValueError` for images of another shape or type.
+
+    Example:
+        >>> config = InferenceConfig(factors=(2,), widths=(16,), reads=("map",), top_hidden=(32,))
+        >>> posterior = LadderInference(LatentSpec((2, 3)), 8, 1, config)(torch.zeros(4, 1, 8, 8))
+        >>> posterior.batch_shape, posterior.event_shape
+        (torch.Size([4]), torch.Size([5]))
     """
 
     def __init__(self, latents: LatentSpec, image_size: int, channels: int, config: InferenceConfig):
