@@ -32,6 +32,7 @@ lab: $(STAMP)  ## open the pages in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 book: $(STAMP)  ## build the book into book/_build/html; a warning is an error
+	$(BIN)/python tools/mend_links.py
 	$(BIN)/jupyter-book build book/ -n -W --keep-going
 
 pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="03-joint-ebm-prior"]

@@ -92,7 +92,10 @@ def list_all() -> None:
     print("experiments (train NAME; NAME@2 is the same with seed 2):")
     for name, config in EXPERIMENTS.items():
         print(f"  {name:<{wide}} {'published' if name in published else '':<10} {config.description}")
-    print("results:", ", ".join(result_names()) or "none")
+    try:
+        print("results:", ", ".join(result_names()) or "none")
+    except FileNotFoundError:  # an installed wheel: the book's numbers stay with the book
+        print("results: in a clone of the book only")
     print("data sets:", ", ".join(available_datasets()))
 
 

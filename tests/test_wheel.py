@@ -1,0 +1,112 @@
+"""What somebody gets who installs the library by itself: its dependencies, and a wheel that works in an empty folder."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+from conftest import ROOT, subprocess_env
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "lightning_fabric": "lightning-fabric",
+    "llvmlite": "numba",
+    "sklearn": "scikit-learn",
+    "triton": "torch",
+    "yaml": "pyyaml",
+}
+"""Modules that do not bear the name of what is installed for them, or that come with another."""
+
+
+def names(requirements) -> dict[str, str]:
+    """Name of a distribution → its bounds."""
+    found = [re.match(r"([A-Za-z0-9_.-]+)\s*(.*)", line) for line in requirements]
+    return {match[1].lower(): match[2] for match in found}
+
+
+def listed() -> dict[str, str]:
+    lines = [
+        line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    ]
+    return names(line for line in lines if line and not line.startswith("-"))
+
+
+def imported() -> set[str]:
+    """Third-party modules that the library imports anywhere, at the top of a file or within a function."""
+    modules = set()
+    for path in (ROOT / "hebm_lib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules.add(node.module.split(".")[0])
+    return modules - set(sys.stdlib_module_names) - {"hebm_lib"}
+
+
+def test_whatever_the_library_imports_is_declared():
+    declared = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["bench"])
+    missing = {name for name in imported() if DISTRIBUTIONS.get(name, name).lower() not in declared}
+    assert not missing, f"pyproject.toml does not declare {sorted(missing)}"
+
+
+def test_the_book_s_list_holds_the_library_s_with_the_same_bounds():
+    book = listed()
+    wanted = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["bench"])
+    assert {name: book.get(name) for name in wanted} == wanted
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The wheel's files in a folder that cannot be written to, and nothing else of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # setuptools leaves a build folder beside the sources
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", ROOT.as_uri(), source], check=True)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
+    made = subprocess.run(build, capture_output=True, text=True, env=subprocess_env())
+    if made.returncode:
+        pytest.skip(f"no wheel can be built here: {made.stderr.strip().splitlines()[-1]}")
+    (wheel,) = folder.glob("*.whl")
+    place = folder / "site"
+    zipfile.ZipFile(wheel).extractall(place)
+    for path in [place, *place.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield place
+    for path in [place, *place.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def run(installed, folder, *command: str) -> str:
+    env = {k: v for k, v in subprocess_env().items() if k != "HEBM_DATA"} | {"PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_what_the_library_reads(installed):
+    assert (installed / "hebm_lib" / "hebm.mplstyle").is_file()
+    assert (installed / "hebm_lib" / "pretrained" / "digits.safetensors").is_file()
+    assert not (installed / "tests").exists()
+
+
+def test_the_readme_s_lines_run_from_the_wheel(installed, tmp_path):
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use it on your own data")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import hebm_lib\nprint(hebm_lib.__file__)\n" + block.replace("epochs=50", "epochs=1"), encoding="utf-8"
+    )
+    said = run(installed, tmp_path, "mine.py")
+    assert str(installed) in said and (tmp_path / "runs" / "mine" / "config.json").is_file()
+
+
+def test_commands_run_from_the_wheel(installed, tmp_path):
+    assert "digits" in run(installed, tmp_path, "-m", "hebm_lib", "list")
+    settings = ["training.epochs=1", "training.kl_warmup_epochs=0"]
+    run(installed, tmp_path, "-m", "hebm_lib", "train", "digits", *settings)
+    assert "KL, nats" in run(installed, tmp_path, "-m", "hebm_lib", "evaluate", "digits")
+    line = "import hebm_lib as hl; print(hl.load_pretrained('digits').sample(2, steps=2).shape)"
+    assert "torch.Size([2, 1, 8, 8])" in run(installed, tmp_path, "-c", line)
