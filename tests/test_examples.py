@@ -8,7 +8,7 @@ import pytest
 
 import hebm_lib
 
-ROOMS = ("hebm_lib.networks",)
+ROOMS = ("hebm_lib.networks", "hebm_lib.metrics")
 
 
 def public_names() -> list[tuple[str, object]]:

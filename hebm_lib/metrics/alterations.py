@@ -33,7 +33,14 @@ ALTERATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 
 def altered(data: ImageDataset, how: str, seed: int = 0) -> ImageDataset:
-    """The images of a data set after one of `ALTERATIONS`; raises `ValueError` for another name."""
+    """The images of a data set after one of `ALTERATIONS`; raises `ValueError` for another name.
+
+    Example:
+        >>> data = ImageDataset(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([3, 5]), "black")
+        >>> inverted = altered(data, "inverted")
+        >>> inverted.images.unique().tolist(), inverted.labels.tolist(), inverted.name
+        ([255], [3, 5], 'black, inverted')
+    """
     if how not in ALTERATIONS:
         raise ValueError(f"there is no alteration {how!r}; there are {', '.join(ALTERATIONS)}")
     images = ALTERATIONS[how](data.images, torch.Generator().manual_seed(seed))

@@ -47,6 +47,12 @@ class Attack:
         images: ``x + d``, ``(m, n, C, H, W)`` in [-1, 1].
         divergence: of the attacked level at these images, ``(m, n)`` nats.
         distortion: ``‖d‖``, ``(m, n)``.
+
+    Example:
+        >>> attack = Attack(torch.zeros(3, 5, 1, 8, 8), divergence=torch.zeros(3, 5), distortion=torch.zeros(3, 5))
+        >>> m, n = attack.distortion.shape
+        >>> m, n
+        (3, 5)
     """
 
     images: Tensor
@@ -55,7 +61,14 @@ class Attack:
 
 
 def attack_divergence(q: Independent, target: Independent, columns: slice) -> Tensor:
-    """``KL(q(z_i|x + d) ‖ q(z_i|x_t))`` of the units in ``columns``, shape ``(n,)``: from the attacked to the target."""
+    """``KL(q(z_i|x + d) ‖ q(z_i|x_t))`` of the units in ``columns``, shape ``(n,)``: from the attacked to the target.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> q, target = (Independent(Normal(mean * torch.ones(1, 3), 1.0), 1) for mean in (0.0, 2.0))
+        >>> attack_divergence(q, target, slice(0, 2))  # 2²/2 for each of two units
+        tensor([4.])
+    """
     kl = gaussian_kl((q.mean - target.mean) / target.stddev, q.stddev / target.stddev)
     return kl[..., columns].sum(-1)
 
@@ -82,6 +95,15 @@ def latent_attack(
 
     Raises:
         ValueError: for unpaired images, or a model whose code no gradient connects with the image.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> model, x = load_pretrained("digits"), load_dataset("digits", "test").batch(slice(0, 4))
+        >>> attack = latent_attack(model, x[:2], x[2:], level=1, weights=(0.0, 1.0, 1e6), steps=5)
+        >>> attack.images.shape, bool((attack.divergence[0] < attack.divergence[2]).all())
+        (torch.Size([3, 2, 1, 8, 8]), True)
+        >>> attack.distortion[2].max().item() < 0.01  # where the change costs that much there is hardly any
+        True
     """
     if x.shape != target.shape:
         raise ValueError(f"originals {tuple(x.shape)} and targets {tuple(target.shape)} have to be paired")
@@ -125,6 +147,12 @@ def relative_distance(
         reconstruction: of the attacked images, ``(m, n, C, H, W)``.
         original, target_reconstruction: reconstructions of originals and targets, ``(n, C, H, W)``.
         target: ``(n, C, H, W)``.
+
+    Example:
+        >>> original, target = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+        >>> half_way = torch.full((1, 1, 1, 2, 2), 0.5)
+        >>> relative_distance(half_way, original, target, target).item()  # the target is reconstructed as it is
+        0.5
     """
 
     def far(images: Tensor) -> Tensor:
@@ -138,6 +166,11 @@ def share_of_the_way(reconstruction: Tensor, original: Tensor, target_reconstruc
     """How far attacked reconstructions moved: ``‖g(x + d) - g(x)‖ / ‖g(x_t) - g(x)‖``, with g for reconstruction.
 
     Shapes as in `relative_distance`. 0 is a faithful reconstruction of the original, whatever its direction.
+
+    Example:
+        >>> original, target = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+        >>> share_of_the_way(torch.full((1, 1, 1, 2, 2), 0.25), original, target).item()
+        0.25
     """
     moved, way = (
         images.flatten(-3).norm(dim=-1) for images in (reconstruction - original, target_reconstruction - original)
@@ -153,6 +186,10 @@ def auddc(distortion: Tensor, distance: Tensor) -> Tensor:
         distance: of the reconstruction from the target, see `relative_distance`.
 
     The curve starts at (0, 1), d = 0, and ends at 1 with the smallest distance that was reached.
+
+    Example:
+        >>> auddc(torch.tensor([[0.5]]), torch.tensor([[0.0]])).item()  # a triangle: the target is reached half way
+        0.25
     """
     areas = []
     for x, y in zip(distortion.T.double().cpu().numpy(), distance.T.double().cpu().numpy(), strict=True):
@@ -176,6 +213,13 @@ def within_budget(attack: Attack, distortion: Tensor, budget: float) -> tuple[Te
 
     Raises:
         ValueError: where no attack of a pair stays within the budget; a larger C would.
+
+    Example:
+        >>> divergence, distortion = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.8], [0.2]])
+        >>> attack = Attack(torch.zeros(2, 1, 1, 8, 8), divergence, distortion)
+        >>> images, weight = within_budget(attack, distortion, budget=0.3)
+        >>> images.shape, weight.tolist()
+        (torch.Size([1, 1, 8, 8]), [1])
     """
     divergence = attack.divergence.masked_fill(distortion > budget, torch.inf)
     least, chosen = divergence.min(0)

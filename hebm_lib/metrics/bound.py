@@ -23,6 +23,11 @@ class BoundReport:
         elbo_plus_log_z: the bound up to log Z(α), nats.
         f_posterior, f_prior: mean f_α on posterior draws and on prior draws.
         elbo, elbo_bracket: the bound itself, and what it is with log Z's upper and lower bracket; None without log Z.
+
+    Example:
+        >>> report = BoundReport(0.04, -10.0, (3.0, 5.0), elbo_plus_log_z=-17.0, f_posterior=1.0, f_prior=0.5)
+        >>> report.mse01, report.elbo is None
+        (0.01, True)
     """
 
     mse: float
@@ -59,6 +64,14 @@ def measure_bound(
         steps, step_size: K and s of the prior draws, of which there are as many as images, at most 2,000.
         seed: of the posterior draws and the prior's noise.
         log_z: ``model.prior.log_z()``, for the bound itself.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> model, data = load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 100))
+        >>> report = measure_bound(model, data, steps=5)
+        >>> bound = report.reconstruction - sum(report.kl) + report.f_posterior
+        >>> len(report.kl), abs(report.elbo_plus_log_z - bound) < 0.01
+        (2, True)
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     sums = {"mse": 0.0, "reconstruction": 0.0, "kl": 0.0, "bound": 0.0, "f": 0.0}

@@ -41,6 +41,10 @@ class DigitClassifier(nn.Module):
         classes: number of labels.
         size: side S of the images, a multiple of 4.
         channels: image channels.
+
+    Example:
+        >>> DigitClassifier(size=8)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, classes: int = 10, size: int = 32, channels: int = 1):
@@ -78,6 +82,13 @@ def fit_classifier(
     Args:
         train: labelled images.
         worn: also make images fainter and softer at random, as generated digits are and MNIST's are not.
+
+    Example:
+        >>> from hebm_lib.data import load_dataset
+        >>> train, test = load_dataset("digits", "train"), load_dataset("digits", "test")
+        >>> classifier = fit_classifier(train, epochs=12, progress=False, worn=False)
+        >>> classifier.size, accuracy(classifier, test) > 0.5
+        (8, True)
     """
     torch.manual_seed(seed)
     model = DigitClassifier(int(train.labels.max()) + 1, train.images.shape[-1], train.images.shape[1]).train()
@@ -103,12 +114,23 @@ def fit_classifier(
 
 
 def fainter(x: Tensor, ink) -> Tensor:
-    """Images in [-1, 1] with the brightness above black multiplied by ``ink``."""
+    """Images in [-1, 1] with the brightness above black multiplied by ``ink``.
+
+    Example:
+        >>> fainter(torch.tensor([-1.0, 0.0, 1.0]), 0.5).tolist()
+        [-1.0, -0.5, 0.0]
+    """
     return (x + 1) * ink - 1
 
 
 def softer(x: Tensor) -> Tensor:
-    """Images ``(n, C, S, S)`` in [-1, 1], averaged over 3×3 pixels; the border counts as black."""
+    """Images ``(n, C, S, S)`` in [-1, 1], averaged over 3×3 pixels; the border counts as black.
+
+    Example:
+        >>> white = torch.ones(1, 1, 3, 3)
+        >>> [round(value, 3) for value in softer(white)[0, 0, 1].tolist()]  # white in the middle, a third less at the sides
+        [0.333, 1.0, 0.333]
+    """
     return F.avg_pool2d(x + 1, 3, stride=1, padding=1) - 1
 
 
@@ -120,7 +142,15 @@ def fainter_and_softer(x: Tensor) -> Tensor:
 
 
 def reading_accuracy(classifier: nn.Module, test: ImageDataset) -> dict[str, float]:
-    """Accuracy on real test images as they are, fainter, softer, and both: is this the tool for generated images?"""
+    """Accuracy on real test images as they are, fainter, softer, and both: is this the tool for generated images?
+
+    Example:
+        >>> from hebm_lib.data import load_dataset
+        >>> test = load_dataset("digits", "test").subset(slice(0, 20))
+        >>> shares = reading_accuracy(DigitClassifier(size=8).eval(), test)
+        >>> list(shares)[:3], 0 <= shares["half the ink"] <= 1
+        (['as they are', 'half the ink', 'a third of the ink'], True)
+    """
     x = test.batch(slice(None))
     worn = {
         "as they are": x,
@@ -139,6 +169,10 @@ def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
 
     Raises:
         ValueError: for images larger than the classifier reads.
+
+    Example:
+        >>> predict(load_classifier(), torch.full((2, 1, 28, 28), -1.0)).shape
+        torch.Size([2])
     """
     if isinstance(classifier, DigitClassifier):
         images = pad_black(images, classifier.size)
@@ -147,13 +181,31 @@ def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
 
 @torch.no_grad()
 def accuracy(classifier: nn.Module, data: ImageDataset, batch: int = 1000) -> float:
-    """Share of a data set's images that get their own label."""
+    """Share of a data set's images that get their own label.
+
+    Example:
+        >>> from hebm_lib.data import load_dataset
+        >>> zeros = load_dataset("digits", "test", classes=(0,))
+        >>> class AlwaysZero(nn.Module):
+        ...     def forward(self, x):
+        ...         return torch.tensor([[1.0, 0.0]]).expand(len(x), 2)
+        >>> accuracy(AlwaysZero(), zeros)
+        1.0
+    """
     answers = torch.cat([classifier(x).argmax(1) for x in data.batches(batch)])
     return (answers == data.labels).float().mean().item()
 
 
 def save_classifier(model: DigitClassifier, path: Path, **metadata) -> None:
-    """Write the weights (float16: its answers on MNIST's test set stay the same) with what it needs to be built."""
+    """Write the weights (float16: its answers on MNIST's test set stay the same) with what it needs to be built.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_classifier(DigitClassifier(size=8), Path(folder) / "reader.safetensors", epochs=6)
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['reader.safetensors']
+    """
     shape = {"classes": model.classes, "size": model.size, "channels": model.channels}
     header = {"format": "hebm-classifier-1", "shape": json.dumps(shape), "metadata": json.dumps(metadata)}
     with replacing(Path(path)) as temporary:
@@ -161,7 +213,13 @@ def save_classifier(model: DigitClassifier, path: Path, **metadata) -> None:
 
 
 def load_classifier(name: str = "mnist-classifier") -> DigitClassifier:
-    """A published classifier by name, in evaluation mode; raises `CheckpointError` if it is missing or damaged."""
+    """A published classifier by name, in evaluation mode; raises `CheckpointError` if it is missing or damaged.
+
+    Example:
+        >>> reader = load_classifier("mnist-classifier")
+        >>> reader.classes, reader.size, reader.training
+        (10, 32, False)
+    """
     path = pretrained_folder() / f"{name}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:

@@ -27,6 +27,11 @@ class JointTerms:
         energy: ``f_α(z)``; 0 for a model without an energy.
         base: ``log N(z; 0, I)``, or of a conditional hierarchy ``log p(z)``.
         sse: ``‖x - g(z)‖²``; the likelihood without σ and its constant.
+
+    Example:
+        >>> terms = JointTerms(*(torch.tensor([value]) for value in (-50.0, 3.0, -9.0, 8.0)))
+        >>> terms.log_joint.item(), terms.at_sigma(1.0).item()
+        (-56.0, -10.0)
     """
 
     likelihood: Tensor
@@ -53,6 +58,14 @@ def joint_terms(model, data: ImageDataset, *, sampled: bool = True, seed: int = 
         data: images of the model's size.
         sampled: z is a draw from q(z|x), as the paper says; else its mean.
         seed: of those draws.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> model, data = load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 10))
+        >>> x = data.batch(slice(None))
+        >>> terms = joint_terms(model, data, sampled=False)
+        >>> torch.allclose(terms.log_joint, model.log_joint(x, model.encode(x).mean), rtol=1e-4)
+        True
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     parts: dict[str, list[Tensor]] = {"likelihood": [], "energy": [], "base": [], "sse": []}
@@ -80,6 +93,10 @@ class Detection:
         auroc: area under the receiver operating curve; 0.5 is chance.
         prevalence: share of positives, the ``auprc`` of a random score.
         worst: the smallest ``auprc`` that any score can have at this prevalence.
+
+    Example:
+        >>> Detection(0.123456, 0.2, 0.7, prevalence=0.1, worst=0.05).rounded()["auprc"]
+        0.1235
     """
 
     auprc: float
@@ -98,6 +115,10 @@ def worst_auprc(prevalence: float) -> float:
 
     Raises:
         ValueError: unless 0 < π < 1.
+
+    Example:
+        >>> round(worst_auprc(0.5), 4), round(1 - math.log(2), 4)
+        (0.3069, 0.3069)
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"a prevalence is between 0 and 1, got {prevalence}")
@@ -113,6 +134,12 @@ def detection(score: Tensor, positive: Tensor) -> Detection:
 
     Raises:
         ValueError: for scores that are not finite, other shapes, or one class only.
+
+    Example:
+        >>> positive = torch.tensor([False, False, True, True])
+        >>> found = detection(torch.tensor([0.1, 0.2, 0.8, 0.9]), positive)
+        >>> found.auprc, found.auroc, found.prevalence
+        (1.0, 1.0, 0.5)
     """
     score, truth = score.double().cpu(), positive.bool().cpu()
     if score.shape != truth.shape or score.ndim != 1:
@@ -139,6 +166,11 @@ def auprc_at(score: torch.Tensor, positive: torch.Tensor, prevalence: float) -> 
     Args:
         score, positive: ``(n,)``, as of `detection`.
         prevalence: between 0 and 1.
+
+    Example:
+        >>> score, positive = torch.arange(1000.0), torch.arange(1000) % 2 == 0
+        >>> round(auprc_at(score, positive, 0.1), 1)  # a score that knows nothing has the share of the positives
+        0.1
     """
     truth = positive.bool().cpu().numpy()
     weights = np.where(truth, prevalence / truth.sum(), (1 - prevalence) / (~truth).sum())
@@ -152,6 +184,12 @@ def tell_apart(inside: ImageDataset, outside: ImageDataset, score: Callable[[Ima
     Args:
         inside, outside: as many images of each as the smaller set has, the first ones.
         score: gives named scores ``(n,)`` of a data set.
+
+    Example:
+        >>> images, labels = torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)
+        >>> black, white = ImageDataset(images, labels), ImageDataset(images + 255, labels)
+        >>> tell_apart(black, white, lambda data: {"ink": data.images.flatten(1).float().mean(1)})
+        {'ink': {'auprc': 1.0, 'auroc': 1.0}}
     """
     n = min(len(inside), len(outside))
     near, far = (score(data.subset(slice(0, n))) for data in (inside, outside))

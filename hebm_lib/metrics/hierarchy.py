@@ -28,7 +28,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TraversalReport:
-    """Shares over many prior samples (Fig. 6): ``stay`` keep one class along the whole traversal, ``visit`` meet all."""
+    """Shares over many prior samples (Fig. 6): ``stay`` keep one class along the whole traversal, ``visit`` meet all.
+
+    Example:
+        >>> TraversalReport(stay=0.9, visit=0.0).stay
+        0.9
+    """
 
     stay: float
     visit: float
@@ -39,13 +44,26 @@ def traversal_range(codes: Tensor, points: int = 11, coverage: float = 0.9) -> T
 
     The paper does not say how far Fig. 2 and 6 walk. These steps adapt to a unit's scale, each passes an equal share of
     the data, and together they cover the central 90 %: no step lands where a generator was never trained.
+
+    Example:
+        >>> [round(value, 4) for value in traversal_range(torch.linspace(0.0, 1.0, 1001), points=3).tolist()]
+        [0.05, 0.5, 0.95]
     """
     shares = torch.linspace((1 - coverage) / 2, (1 + coverage) / 2, points)
     return torch.quantile(codes.float(), shares.to(codes.device))
 
 
 def traversal_classes(model, classifier: nn.Module, z: Tensor, level: int, unit: int, values: Tensor) -> Tensor:
-    """Class of the image at each value of one unit, the rest of ``z`` fixed: ``(n, d) -> (n, len(values))``."""
+    """Class of the image at each value of one unit, the rest of ``z`` fixed: ``(n, d) -> (n, len(values))``.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from hebm_lib.latents import LatentSpec
+        >>> model = SimpleNamespace(latents=LatentSpec((1, 1)), decode=lambda z: z)  # an image of two pixels
+        >>> sign = lambda x: torch.stack([-x[:, 0], x[:, 0]], 1)  # reads whether the first one is positive
+        >>> traversal_classes(model, sign, torch.zeros(3, 2), 1, 0, torch.tensor([-1.0, 1.0])).tolist()
+        [[0, 1], [0, 1], [0, 1]]
+    """
     walks = model.latents.traverse(z, level, unit, values)
     with torch.no_grad():
         images = torch.cat([model.decode(part) for part in walks.flatten(0, 1).split(1000)])
@@ -61,6 +79,15 @@ def traverse_report(
         z: prior samples ``(n, d)``.
         values: what the unit is set to, in turn.
         classes: the classes that the model was trained on.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from hebm_lib.latents import LatentSpec
+        >>> model = SimpleNamespace(latents=LatentSpec((1, 1)), decode=lambda z: z)  # an image of two pixels
+        >>> sign = lambda x: torch.stack([-x[:, 0], x[:, 0]], 1)  # reads whether the first one is positive
+        >>> z, values = torch.ones(3, 2), torch.tensor([-1.0, 1.0])
+        >>> [traverse_report(model, sign, z, level, 0, values, classes=(0, 1)) for level in (1, 2)]
+        [TraversalReport(stay=0.0, visit=1.0), TraversalReport(stay=1.0, visit=0.0)]
     """
     seen = traversal_classes(model, classifier, z, level, unit, values)
     stay = (seen == seen[:, :1]).all(1).float().mean().item()
@@ -78,6 +105,11 @@ def level_pairs(model) -> list[tuple[int, ...]]:
 
     Raises:
         ValueError: for an odd number of levels.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> level_pairs(load_pretrained("digits"))
+        [(1, 2)]
     """
     levels = model.latents.levels
     if levels % 2:
@@ -94,6 +126,14 @@ def class_change(
     Args:
         z, donors: two independent sets of prior samples, each ``(n, d)``. This is the redraw of the authors' code.
         groups: the levels that are redrawn together; None redraws each by itself, z_1 first.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from hebm_lib.latents import LatentSpec
+        >>> model = SimpleNamespace(latents=LatentSpec((1, 1)), decode=lambda z: z)  # an image of two pixels
+        >>> sign = lambda x: torch.stack([-x[:, 0], x[:, 0]], 1)  # reads whether the first one is positive
+        >>> class_change(model, sign, torch.ones(4, 2), -torch.ones(4, 2))
+        [1.0, 0.0]
     """
     before = predict(classifier, model.decode(z))
     rates = []
@@ -114,6 +154,15 @@ def pixel_variance_share(model, z: Tensor, donors: Tensor, groups: list[tuple[in
     Args:
         z, donors: two independent sets of prior samples, each ``(n, d)``.
         groups: the levels that are redrawn together; None redraws each by itself, z_1 first.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from hebm_lib.latents import LatentSpec
+        >>> model = SimpleNamespace(latents=LatentSpec((1, 3)), decode=lambda z: z)  # an image of four independent pixels
+        >>> z, donors = torch.randn(2, 10_000, 4, generator=torch.Generator().manual_seed(0))
+        >>> bottom, top = pixel_variance_share(model, z, donors)
+        >>> abs(bottom - 1 / 4) < 0.02, abs(top - 3 / 4) < 0.02
+        (True, True)
     """
     images, others = model.decode(z).flatten(1), model.decode(donors).flatten(1)
     variance = torch.cat([images, others]).var(0).sum()
@@ -134,6 +183,13 @@ def style_variation(model, z: Tensor, donors: Tensor) -> dict[str, list[float]]:
 
     Returns:
         ``{"stroke_width": [σ_1 … σ_L], "slant": […]}``: mean over the n samples of the standard deviation over m.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> z, donors = torch.randn(3, 10), torch.randn(4, 10)
+        >>> spread = style_variation(load_pretrained("digits"), z, donors)
+        >>> [(name, len(values)) for name, values in spread.items()]
+        [('stroke_width', 2), ('slant', 2)]
     """
     spread: dict[str, list[float]] = {"stroke_width": [], "slant": []}
     for level in range(1, model.latents.levels + 1):
@@ -148,13 +204,27 @@ def stroke_width(images: Tensor) -> np.ndarray:
 
     The distance to the nearest background pixel, averaged over a straight stroke of width w, is w/4 + 1/2 (exactly for
     an even w, and 1/(4w) more for an odd one).
+
+    Example:
+        >>> bar = torch.full((1, 1, 100, 100), -1.0)
+        >>> bar[..., 20:24] = 1  # four pixels wide
+        >>> stroke_width(bar).tolist()
+        [4.0]
     """
     ink = images[:, 0].cpu().numpy() > 0
     return np.array([4 * distance_transform_edt(i)[i].mean() - 2 if i.any() else np.nan for i in ink])
 
 
 def slant(images: Tensor) -> np.ndarray:
-    """Horizontal shear of each grey image from its second moments, positive to the right; NaN for an empty image."""
+    """Horizontal shear of each grey image from its second moments, positive to the right; NaN for an empty image.
+
+    Example:
+        >>> line = -torch.ones(1, 1, 9, 9)
+        >>> for i in range(9):
+        ...     line[0, 0, 8 - i, i] = 1  # one to the right with every row upwards
+        >>> slant(torch.cat([line, line.flip(-1)])).tolist()
+        [1.0, -1.0]
+    """
     mass = ((images[:, 0] + 1) / 2).clamp(0, 1).double()
     mass = mass * (mass > 0.25)
     side = torch.arange(mass.shape[-1], dtype=torch.float64, device=mass.device)

@@ -32,6 +32,12 @@ class HeldOut:
       of the pooled data as it is meant, but for one thing: the standard test set lies inside its test part.
     - ``leaking``: as the published code draws it. Train and test part are shuffled apart, so that about 80 % of the
       familiar test images were trained on.
+
+    Example:
+        >>> from hebm_lib.data import load_dataset
+        >>> held = hold_out(load_dataset("digits", "train"), load_dataset("digits", "test"), label=3)
+        >>> {name: len(test) == len(held.anomalous[name]) for name, test in held.tests.items()}
+        {'standard': True, 'pooled': True, 'leaking': True}
     """
 
     train: ImageDataset
@@ -49,6 +55,12 @@ def hold_out(train: ImageDataset, test: ImageDataset, label: int, *, seed: int =
 
     Raises:
         ValueError: if the class is missing, or too few training images are left for 80 % of the pool.
+
+    Example:
+        >>> from hebm_lib.data import load_dataset
+        >>> held = hold_out(load_dataset("digits", "train"), load_dataset("digits", "test"), label=3)
+        >>> 3 in held.train.classes, held.anomalous["standard"].sum().item()
+        (False, 37)
     """
     pool = ImageDataset(torch.cat([train.images, test.images]), torch.cat([train.labels, test.labels]), train.name)
     anomaly = pool.labels == label

@@ -59,6 +59,11 @@ def class_log_posterior(
 
     Raises:
         ValueError: where a deviation or ``widening`` is not positive.
+
+    Example:
+        >>> mean, scale, labels = torch.tensor([[-1.0], [1.0]]), torch.ones(2, 1), torch.tensor([0, 1])
+        >>> class_log_posterior(torch.zeros(1, 1), mean, scale, labels).exp().tolist()  # half way between two classes
+        [[0.5, 0.5]]
     """
     if not (scale > 0).all() or not widening > 0:
         raise ValueError("deviations and widening must be positive")
@@ -88,6 +93,14 @@ def class_information(
         test, truth: of test images.
         seed: of the choice of images.
         upper: False leaves the upper bound out.
+
+    Example:
+        >>> labels = torch.arange(1000) % 2
+        >>> mean = 10.0 * labels[:, None].float()  # the code is the class
+        >>> codes = Codes(mean, torch.ones_like(mean), mean + torch.randn(1000, 1))
+        >>> bounds = class_information(codes, labels, codes, labels)
+        >>> [round(bounds[name], 1) for name in ("lower", "upper")], round(math.log(2), 1)
+        ([0.7, 0.7], 0.7)
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
@@ -130,6 +143,10 @@ def fano_accuracy(information: float, classes: int) -> float:
 
     Raises:
         ValueError: for less than two classes.
+
+    Example:
+        >>> round(fano_accuracy(0.0, classes=10), 6), round(fano_accuracy(math.log(10), classes=10), 6)
+        (0.1, 1.0)
     """
     if classes < 2:
         raise ValueError(f"there must be at least two classes, got {classes}")
@@ -157,6 +174,13 @@ def level_information(model, train: ImageDataset, test: ImageDataset, seed: int 
         ``latent_accuracy`` and ``sampled_latent_accuracy`` (Table 1's classifier on means and on draws),
         ``linear_probe`` (on means), ``mutual_information`` (the lower bound) and, unless the model is a conditional
         hierarchy, ``mutual_information_upper``, in nats.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> train, test = (load_dataset("digits", split).subset(slice(0, 300)) for split in ("train", "test"))
+        >>> known = level_information(load_pretrained("digits"), train, test)
+        >>> [len(values) for values in known.values()], known["linear_probe"][1] > known["linear_probe"][0]
+        ([2, 2, 2, 2, 2], True)
     """
     a, b = encode_posterior(model, train, seed=seed), encode_posterior(model, test, seed=seed + 1)
     labels, truth, split = train.labels.cpu(), test.labels.cpu(), model.latents.split

@@ -27,7 +27,14 @@ __all__ = [
 
 @torch.no_grad()
 def encode_dataset(model, data: ImageDataset, *, sampled: bool = False, seed: int = 0, batch: int = 1000) -> Tensor:
-    """Posterior means of all images, ``(n, d)`` on the CPU; with ``sampled`` one draw each instead."""
+    """Posterior means of all images, ``(n, d)`` on the CPU; with ``sampled`` one draw each instead.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> model, data = load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 20))
+        >>> encode_dataset(model, data).shape
+        torch.Size([20, 10])
+    """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     codes = []
     for x in data.batches(batch, model.device):
@@ -42,6 +49,11 @@ class Codes:
     Attributes:
         mean, scale: of q(z|x) per image; in a hierarchy along the path on which every level takes its mean.
         draw: one draw from q(z|x) per image.
+
+    Example:
+        >>> codes = Codes(torch.zeros(4, 3), torch.ones(4, 3), torch.randn(4, 3))
+        >>> codes.draw.shape
+        torch.Size([4, 3])
     """
 
     mean: Tensor
@@ -51,7 +63,14 @@ class Codes:
 
 @torch.no_grad()
 def encode_posterior(model, data: ImageDataset, *, seed: int = 0, batch: int = 1000) -> Codes:
-    """Mean, deviation and a draw for every image from one pass; ``draw`` is that of `encode_dataset` with this seed."""
+    """Mean, deviation and a draw for every image from one pass; ``draw`` is that of `encode_dataset` with this seed.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> model, data = load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 20))
+        >>> torch.equal(encode_posterior(model, data, seed=1).draw, encode_dataset(model, data, sampled=True, seed=1))
+        True
+    """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     parts = []
     for x in data.batches(batch, model.device):
@@ -64,7 +83,14 @@ def encode_posterior(model, data: ImageDataset, *, seed: int = 0, batch: int = 1
 def fit_latent_classifier(
     codes: Tensor, labels: Tensor, *, epochs: int = 30, batch: int = 500, seed: int = 0
 ) -> nn.Module:
-    """The paper's two-layer classifier on codes ``(n, d)``; the returned module takes raw codes."""
+    """The paper's two-layer classifier on codes ``(n, d)``; the returned module takes raw codes.
+
+    Example:
+        >>> labels = torch.arange(200) % 2
+        >>> classifier = fit_latent_classifier(labels[:, None] + 0.1 * torch.randn(200, 1), labels, epochs=5)
+        >>> classifier(torch.tensor([[0.0], [1.0]])).argmax(1).tolist()
+        [0, 1]
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mean, deviation = codes.mean(0), codes.std(0).clamp_min(1e-6)
@@ -101,6 +127,13 @@ def latent_accuracy(
     Args:
         train, test: labelled images of the model's size.
         sampled: use posterior draws instead of posterior means.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> train, test = load_dataset("digits", "train"), load_dataset("digits", "test")
+        >>> bottom, top = latent_accuracy(load_pretrained("digits"), train, test, epochs=5)
+        >>> bottom < 0.5 < top
+        True
     """
     z_train = model.latents.split(encode_dataset(model, train, sampled=sampled, seed=seed))
     z_test = model.latents.split(encode_dataset(model, test, sampled=sampled, seed=seed + 1))
@@ -110,7 +143,14 @@ def latent_accuracy(
 def accuracy_of_codes(
     train: Sequence[Tensor], labels: Tensor, test: Sequence[Tensor], truth: Tensor, *, seed: int = 0, epochs: int = 30
 ) -> list[float]:
-    """`latent_accuracy` of codes that are there already: one pair ``(n, d_i)``, ``(m, d_i)`` per level, and their labels."""
+    """`latent_accuracy` of codes that are there already: one pair ``(n, d_i)``, ``(m, d_i)`` per level, and their labels.
+
+    Example:
+        >>> labels = torch.arange(200) % 2
+        >>> knows, noise = labels[:, None].float(), torch.zeros(200, 1)
+        >>> accuracy_of_codes([noise, knows], labels, [noise, knows], labels, epochs=5)
+        [0.5, 1.0]
+    """
     result = []
     for a, b in zip(train, test, strict=True):
         classifier = fit_latent_classifier(a, labels, seed=seed, epochs=epochs)
@@ -127,6 +167,12 @@ def linear_probe(
     Args:
         train, labels, test, truth: as of `accuracy_of_codes`.
         images: how many of the training codes are used, evenly spaced; a linear map has few numbers to learn.
+
+    Example:
+        >>> labels = torch.arange(200) % 2
+        >>> knows, noise = labels[:, None].float(), torch.zeros(200, 1)
+        >>> linear_probe([noise, knows], labels, [noise, knows], labels)
+        [0.5, 1.0]
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

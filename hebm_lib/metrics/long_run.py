@@ -27,6 +27,11 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
     Raises:
         ValueError: for fewer than two rows in a set.
+
+    Example:
+        >>> a = torch.randn(1000, 3)
+        >>> round(frechet_distance(a, a + 2), 3)  # the same shape, moved by 2 along each of three axes
+        12.0
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"a covariance needs at least two rows, got {len(a)} and {len(b)}")
@@ -44,6 +49,12 @@ def read_images(classifier: nn.Module, images: Tensor, batch: int = 500) -> tupl
     """A `DigitClassifier`'s features ``(n, 128)`` and class probabilities ``(n, classes)`` of images in [-1, 1].
 
     Images smaller than the classifier's get a border of black; larger ones raise `ValueError`.
+
+    Example:
+        >>> from hebm_lib.metrics.classifier import load_classifier
+        >>> features, shares = read_images(load_classifier(), torch.zeros(2, 1, 28, 28))
+        >>> features.shape, shares.shape
+        (torch.Size([2, 128]), torch.Size([2, 10]))
     """
     features, shares = [], []
     for part in images.split(batch):
@@ -58,6 +69,10 @@ def look_at(images: Tensor, shares: Tensor) -> dict[str, float]:
 
     ``black`` and ``white`` are shares of pixels at the ends of the range, ``ink`` the mean brightness from 0 to 1,
     ``confidence`` the mean probability of the class that is read.
+
+    Example:
+        >>> look_at(torch.full((2, 1, 4, 4), -1.0), torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
+        {'black': 1.0, 'white': 0.0, 'ink': 0.0, 'confidence': 0.75}
     """
     return {
         "black": float((images < BLACK).float().mean()),
@@ -68,7 +83,12 @@ def look_at(images: Tensor, shares: Tensor) -> dict[str, float]:
 
 
 def kept_steps(langevin: LangevinConfig, steps: int, every: int) -> tuple[list[int], int]:
-    """The steps that are looked at, ``0, K, every, 2 every … steps``, and a stride that meets all of them."""
+    """The steps that are looked at, ``0, K, every, 2 every … steps``, and a stride that meets all of them.
+
+    Example:
+        >>> kept_steps(LangevinConfig(steps=60), steps=300, every=100)
+        ([0, 60, 100, 200, 300], 20)
+    """
     kept = sorted({0, langevin.steps, *range(0, steps + 1, every), steps})
     if kept[-1] > steps:
         raise ValueError(f"a long run has more than the {langevin.steps} steps of training, got {steps}")
@@ -81,6 +101,10 @@ def class_switching(classes: Tensor) -> dict[str, float]:
     ``per_interval`` is the share of chains whose class differs from that one interval before; ``independent`` is what it
     would be if the images of a chain had nothing to do with each other; ``visited`` the mean number of classes that a
     chain was seen in.
+
+    Example:
+        >>> class_switching(torch.tensor([[0, 0], [0, 1]]))  # two chains at two moments: one moves from class 0 to 1
+        {'per_interval': 0.5, 'independent': 0.375, 'visited': 1.5}
     """
     frequency = classes.flatten().bincount().double() / classes.numel()
     visited = torch.stack([(classes == c).any(0) for c in range(len(frequency))]).sum(0)
@@ -123,6 +147,16 @@ def long_run_report(
         ``confidence``, ``class_shares`` and ``left`` (share of chains whose class is no longer that of step K);
         ``switching``, see `class_switching`, from step K on; ``reference`` with the same measures of ``n`` test images (the
         distance is that to the other test images) and of their reconstructions.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> from hebm_lib.metrics.classifier import DigitClassifier
+        >>> model, test = load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 40))
+        >>> report = long_run_report(
+        ...     model, LangevinConfig(steps=5), test, DigitClassifier(size=8).eval(), steps=20, every=10, n=20, sets=2
+        ... )
+        >>> report["steps"], len(report["distance"]), report["left"][1]  # at step K no chain has left its class
+        ([0, 5, 10, 20], 4, 0.0)
     """
     kept, stride = kept_steps(langevin, steps, every)
     features, shares = read_images(classifier, test.batch(slice(None)))

@@ -32,7 +32,14 @@ COMPARED = 2000
 
 @torch.no_grad()
 def prior_samples(model, langevin: LangevinConfig, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """``n`` codes of every kind that needs no images, each ``(n, d)`` on the model's device."""
+    """``n`` codes of every kind that needs no images, each ``(n, d)`` on the model's device.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> samples = prior_samples(load_pretrained("digits"), LangevinConfig(steps=2), 4, torch.Generator())
+        >>> {name: tuple(z.shape) for name, z in samples.items()}
+        {'gaussian': (4, 10), 'prior': (4, 10), 'long': (4, 10)}
+    """
     prior, d = model.prior, model.latents.total
     if not prior.has_energy:  # exact draws, with as many steps as it likes
         return {"prior": prior.sample(n, 0, langevin.step_size, generator=generator)}
@@ -74,6 +81,15 @@ def prior_report(
         Plain JSON types. ``distance`` and ``mmd2`` by kind of sample; ``distance_data``: of ``n`` training images to the
         test images, the floor; ``fid`` by kind, only where Inception's weights are on the machine; ``gap``, mean f on
         codes of test images minus mean f on samples; ``mse``, ``kl`` per level, ``elbo_plus_log_z``.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> from hebm_lib.metrics.classifier import DigitClassifier
+        >>> train, test = (load_dataset("digits", split).subset(slice(0, 40)) for split in ("train", "test"))
+        >>> reader = DigitClassifier(size=8).eval()
+        >>> report = prior_report(load_pretrained("digits"), LangevinConfig(steps=2), train, test, reader, n=40)
+        >>> list(report["distance"]), len(report["kl"])
+        (['gaussian', 'prior', 'long', 'codes', 'shuffled'], 2)
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))

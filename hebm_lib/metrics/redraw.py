@@ -13,6 +13,12 @@ def given_the_others(prior, z: Tensor, steps: int, step_size: float, *, generato
     """Donors for `LatentSpec.redraw` whose every level was drawn given the other levels of ``z``: ``(n, d) -> (n, d)``.
 
     Row by row, ``redraw(z, i, donors)`` is then ``prior.sample_level(z, i)``. A row as a whole is no sample of the prior.
+
+    Example:
+        >>> from hebm_lib.latents import LatentSpec
+        >>> from hebm_lib.prior import GaussianPrior
+        >>> given_the_others(GaussianPrior(LatentSpec((1, 2))), torch.zeros(4, 3), 0, 0.4).shape
+        torch.Size([4, 3])
     """
     donors = z.clone()
     for level in range(1, prior.latents.levels + 1):
@@ -33,6 +39,13 @@ def level_ties(prior, z: Tensor, donors: Tensor) -> Tensor:
 
     Returns:
         ``(L, n)``, z_1 first.
+
+    Example:
+        >>> from hebm_lib.latents import LatentSpec
+        >>> from hebm_lib.prior import JointEBMPrior
+        >>> prior = JointEBMPrior(LatentSpec((1, 2)), hidden=(8,), separate=True).eval()  # nothing ties its levels
+        >>> level_ties(prior, torch.randn(4, 3), torch.randn(4, 3)).abs().max().item() < 1e-5
+        True
     """
     latents, together = prior.latents, prior(z) + prior(donors)
     swapped = [
@@ -51,6 +64,12 @@ def style_spread(model, z: Tensor, donors: Tensor) -> dict[str, list[float]]:
 
     Returns:
         ``{"stroke_width": [σ_1 … σ_L], "slant": […]}``.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> spread = style_spread(load_pretrained("digits"), torch.randn(2, 10), torch.randn(2, 5, 10))
+        >>> [(name, len(values)) for name, values in spread.items()]
+        [('stroke_width', 2), ('slant', 2)]
     """
     each = [style_variation(model, one[None], own) for one, own in zip(z, donors, strict=True)]
     return {name: np.mean([spread[name] for spread in each], axis=0).tolist() for name in each[0]}
@@ -66,6 +85,11 @@ def shape_and_shade(before: Tensor, after: Tensor, threshold: float = 0.2) -> tu
     Returns:
         Mean overlap of the silhouettes (pixels in both over pixels in either; 1 for two empty images), and mean absolute
         change of the brightness inside them, in [0, 1].
+
+    Example:
+        >>> white, grey = torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+        >>> shape_and_shade(white, grey)  # the same silhouette, half as bright
+        (1.0, 0.5)
     """
     one, two = ((images.flatten(1) + 1) / 2 for images in (before, after))
     first, second = one > threshold, two > threshold

@@ -29,6 +29,11 @@ def bernoulli_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 50
     """``-log p(x|z)`` had the model's pixels been Bernoulli, at one draw of z per image, ``(n,)``.
 
     The model may have been trained otherwise: its mean image in [-1, 1] is read as the probability ``(g(z) + 1) / 2``.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> bernoulli_score(load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 5))).shape
+        torch.Size([5])
     """
     generator, parts = torch.Generator(device=model.device).manual_seed(seed), []
     for x in data.batches(batch, model.device):
@@ -38,7 +43,14 @@ def bernoulli_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 50
 
 @torch.no_grad()
 def bound_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -> dict[str, Tensor]:
-    """``KL``, of the code's posterior from N(0, I) or the conditional prior, and ``-ELBO`` without log Z; each ``(n,)``."""
+    """``KL``, of the code's posterior from N(0, I) or the conditional prior, and ``-ELBO`` without log Z; each ``(n,)``.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> scores = bound_score(load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 5)))
+        >>> {name: tuple(score.shape) for name, score in scores.items()}
+        {'KL': (5,), '-ELBO': (5,)}
+    """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     parts: dict[str, list[Tensor]] = {"KL": [], "-ELBO": []}
     for x in data.batches(batch, model.device):
@@ -54,6 +66,12 @@ def likelihood_scores(model, data: ImageDataset, *, seed: int = 0, batch: int = 
 
     Args:
         model: one with ``bound_above(x, k)``, such as `hebm_lib.baselines.hvae.HVAE`.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> black = ImageDataset(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+        >>> list(likelihood_scores(load_pretrained("mnist-hvae"), black))
+        ['-L>1', 'LLR>1', '-L>2', 'LLR>2']
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     bounds: dict[int, list[Tensor]] = {k: [] for k in range(model.latents.levels)}
@@ -71,6 +89,12 @@ def model_scores(model, data: ImageDataset, seed: int = 0) -> dict[str, Tensor]:
     """All scores of one model, each ``(n,)`` and higher for the less familiar.
 
     ``-log p(x, z)`` is the paper's. A model without an energy has no ``-f(z)`` and what goes with it.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> scores = model_scores(load_pretrained("digits"), load_dataset("digits", "test").subset(slice(0, 5)))
+        >>> list(scores)[:4], scores["-log p(x, z)"].shape
+        (['-log p(x, z)', 'SSE', '-log N(z; 0, I)', '-f(z)'], torch.Size([5]))
     """
     terms = joint_terms(model, data, seed=seed)
     scores = {"-log p(x, z)": -terms.log_joint, "SSE": terms.sse, "-log N(z; 0, I)": -terms.base}

@@ -32,7 +32,12 @@ DRAWN = 400
 
 
 def median_distance(x: Tensor) -> float:
-    """The median distance between two different points of ``x`` ``(n, d)``: the usual choice of h."""
+    """The median distance between two different points of ``x`` ``(n, d)``: the usual choice of h.
+
+    Example:
+        >>> median_distance(torch.tensor([[0.0], [3.0]]))
+        3.0
+    """
     n = len(x)
     return torch.cdist(x, x)[~torch.eye(n, dtype=torch.bool, device=x.device)].median().item()
 
@@ -48,6 +53,11 @@ def mmd2(x: Tensor, y: Tensor, bandwidth: float) -> float:
 
     Raises:
         ValueError: for a bandwidth that is not positive.
+
+    Example:
+        >>> x = torch.zeros(2, 1)
+        >>> mmd2(x, x, 1.0), round(mmd2(x, x + 100.0, 1.0), 6)  # equal, and as far apart as can be
+        (0.0, 2.0)
     """
     n, m = len(x), len(y)
     within_x = (_kernel(x, x, bandwidth).sum() - n) / (n * (n - 1))
@@ -63,6 +73,11 @@ def mmd2_of_splits(x: Tensor, bandwidth: float, *, splits: int = 200, seed: int 
 
     Raises:
         ValueError: for an odd number of points, or a bandwidth that is not positive.
+
+    Example:
+        >>> floor = mmd2_of_splits(torch.randn(200, 2), 1.0, splits=50)
+        >>> floor.shape, abs(floor.mean().item()) < 0.01
+        (torch.Size([50]), True)
     """
     if len(x) % 2:
         raise ValueError(f"two halves need an even number of points, got {len(x)}")
@@ -82,6 +97,11 @@ def classifier_two_sample(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
 
     Raises:
         ValueError: where the samples differ in size, so that chance would not be one half.
+
+    Example:
+        >>> x = torch.randn(100, 2)
+        >>> classifier_two_sample(x, x + 100)
+        1.0
     """
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
@@ -99,7 +119,14 @@ def classifier_two_sample(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
 
 
 def gaussian_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """As many draws from the Gaussian with the mean and the covariance of ``x`` ``(n, d)``."""
+    """As many draws from the Gaussian with the mean and the covariance of ``x`` ``(n, d)``.
+
+    Example:
+        >>> x = torch.randn(20_000, 2) * torch.tensor([1.0, 3.0]) + 5
+        >>> like = gaussian_like(x, torch.Generator().manual_seed(0))
+        >>> like.mean(0).round().tolist(), like.std(0).round().tolist()
+        ([5.0, 5.0], [1.0, 3.0])
+    """
     precise = x.double()
     covariance = precise.T.cov().reshape(x.shape[1], x.shape[1])
     root = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(x.shape[1], dtype=torch.float64))
@@ -129,6 +156,13 @@ def prior_fit(model, train: ImageDataset, langevin: LangevinConfig, seed: int = 
         width; ``mmd2_floor``, ``mmd2_fine_floor``: 95 % of single comparisons of codes with codes lie below;
         ``bandwidth``: h; ``codes`` and ``labels``: 400 codes, one list per unit, with their
         classes, for drawing.
+
+    Example:
+        >>> from hebm_lib import load_dataset, load_pretrained
+        >>> train = load_dataset("digits", "train").subset(slice(0, 200))
+        >>> fit = prior_fit(load_pretrained("digits"), train, LangevinConfig(steps=5))
+        >>> fit["spaces"], list(fit["c2st"])
+        (['z_1', 'z_2', 'all'], ['prior', 'codes', 'gaussian', 'matched', 'long', 'shuffled'])
     """
     latents, generator = model.latents, torch.Generator().manual_seed(seed)
     n = min(SAMPLES, len(train) // 2)
