@@ -8,7 +8,7 @@ import pytest
 
 import hebm_lib
 
-ROOMS = ("hebm_lib.networks", "hebm_lib.metrics")
+ROOMS = ("hebm_lib.networks", "hebm_lib.metrics", "hebm_lib.baselines")
 
 
 def public_names() -> list[tuple[str, object]]:

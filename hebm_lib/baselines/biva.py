@@ -63,7 +63,14 @@ class Merge(nn.Module):
 
 
 class BIVA(HierarchicalBaseline):
-    """Bidirectional inference; see the module's docstring. Its `BottomUp` holds one `Merge` per lower level, ``merges``."""
+    """Bidirectional inference; see the module's docstring. Its `BottomUp` holds one `Merge` per lower level, ``merges``.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model = load_pretrained("mnist-biva")
+        >>> len(model.latents.dims), len(model.free_share.unique()), model.elbo(torch.zeros(1, 1, 28, 28)).kl.shape
+        (6, 2, torch.Size([1, 6]))
+    """
 
     def walk(self, x: Tensor, source: Source) -> Draw:
         """Up for z^BU and z_L, then down for z^TD, with the prior of every level on the way."""

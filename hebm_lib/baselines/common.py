@@ -14,19 +14,38 @@ __all__ = ["VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "n
 
 
 def no_energy(config: ModelConfig) -> ModelConfig:
-    """The config itself; raises `ValueError` where it asks for an energy that its model does not have."""
+    """The config itself; raises `ValueError` where it asks for an energy that its model does not have.
+
+    Example:
+        >>> no_energy(ModelConfig(kind="vlae"))
+        Traceback (most recent call last):
+        ...
+        ValueError: a model of kind 'vlae' has no energy: set model.prior.hidden to ()
+    """
     if config.prior.hidden:
         raise ValueError(f"a model of kind {config.kind!r} has no energy: set model.prior.hidden to ()")
     return config
 
 
 def gaussian_kl_between(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_scale: Tensor) -> Tensor:
-    """``KL(N(mean, scale²) ‖ N(prior_mean, prior_scale²))`` per unit."""
+    """``KL(N(mean, scale²) ‖ N(prior_mean, prior_scale²))`` per unit.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> gaussian_kl_between(3 * one, one, one, one)  # 2²/2
+        tensor([2.])
+    """
     return gaussian_kl((mean - prior_mean) / prior_scale, scale / prior_scale)
 
 
 def gaussian_log_prob(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """``log N(z; mean, scale²)`` per unit."""
+    """``log N(z; mean, scale²)`` per unit.
+
+    Example:
+        >>> zero, one = torch.zeros(1), torch.ones(1)
+        >>> gaussian_log_prob(zero, zero, one).exp()  # 1 / √(2π)
+        tensor([0.3989])
+    """
     return -0.5 * (((z - mean) / scale).square() + math.log(2 * math.pi)) - scale.log()
 
 
@@ -41,6 +60,18 @@ class VariationalBaseline(JointEBM):
         settings: what only baselines have.
         groups: sizes of the groups of units that share one allowance of free bits, in the order of z's columns; None
             makes each level a group.
+
+    Example:
+        >>> from hebm_lib.latents import LatentSpec
+        >>> from hebm_lib.networks import diagonal_gaussian
+        >>> from hebm_lib.prior import GaussianPrior
+        >>> class Encoder(nn.Linear):
+        ...     def forward(self, x):
+        ...         return diagonal_gaussian(super().forward(x), torch.ones(len(x), 3))
+        >>> settings = BaselineConfig(free_bits=2.0)
+        >>> model = VariationalBaseline(nn.Linear(3, 6), Encoder(6, 3), GaussianPrior(LatentSpec((1, 2))), 0.3, settings)
+        >>> next(model.algorithm(torch.zeros(5, 6), TrainingConfig(), 0.0, torch.Generator())).group
+        'beta_phi'
     """
 
     def __init__(self, generator, inference, prior, sigma: float, settings: BaselineConfig, groups=None):

@@ -48,7 +48,13 @@ step of the posterior costs 10⁵ nats, and the shock empties the upper levels f
 
 
 def positive(head: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """A head's two outputs as mean and deviation; a second output of 0 makes the deviation 1."""
+    """A head's two outputs as mean and deviation; a second output of 0 makes the deviation 1.
+
+    Example:
+        >>> mean, scale = positive((torch.zeros(1), torch.tensor([0.0])))
+        >>> scale, positive((mean, torch.tensor([-100.0])))[1]  # from 1 down to the floor
+        (tensor([1.]), tensor([0.0500]))
+    """
     precise = torch.promote_types(head[0].dtype, torch.float32)  # at least: half precision is too coarse for a KL
     mean, spread = (output.to(precise) for output in head)
     return mean, SCALE_FLOOR + (1 - SCALE_FLOOR) * nn.functional.softplus(spread + math.log(math.e - 1))
@@ -66,6 +72,13 @@ class ConditionalPrior(nn.Module):
 
     Args:
         generator: whose feature arriving at level i depends on z_{>i} alone.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> prior, noise = load_pretrained("mnist-lvae").prior, torch.randn(2, 40)
+        >>> z, images = prior.from_noise(noise)
+        >>> images.shape, torch.allclose(prior.noise_of(z), noise, atol=1e-4)
+        (torch.Size([2, 1, 28, 28]), True)
     """
 
     has_energy = False
@@ -177,6 +190,14 @@ class BottomUp(nn.Module):
 
     Raises:
         ValueError: for another read than ``map`` or another ``deviation``, which these models do not have.
+
+    Example:
+        >>> config = InferenceConfig(factors=(2,), widths=(16,), reads=("map",), top_hidden=(32,))
+        >>> way_up = BottomUp(LatentSpec((2, 3)), 8, 1, config, sizes=(2, 3), joins=False, local=(False, False))
+        >>> shapes = {}
+        >>> _ = way_up.ascend(torch.zeros(4, 1, 8, 8), lambda level, mean, scale: shapes.update({level: mean.shape}))
+        >>> shapes
+        {1: torch.Size([4, 2]), 2: torch.Size([4, 3])}
     """
 
     def __init__(
@@ -230,6 +251,14 @@ def build_hierarchy(kind: type["HierarchicalBaseline"], config: ModelConfig, *, 
         kind: the model's class.
         config: its settings, without an energy.
         joins: whether the codes drawn on the way up join what goes on.
+
+    Example:
+        >>> from hebm_lib.baselines.lvae import LVAE
+        >>> from hebm_lib.config import GeneratorConfig, PriorConfig
+        >>> ladders = {"generator": GeneratorConfig(entries=("map",)), "inference": InferenceConfig(reads=("map",))}
+        >>> config = ModelConfig(kind="lvae", latent_dims=(2, 3), prior=PriorConfig(hidden=()), **ladders)
+        >>> build_hierarchy(LVAE, config, joins=False).sample(4).shape
+        torch.Size([4, 1, 8, 8])
     """
     latents = LatentSpec(no_energy(config).latent_dims)
     size, channels = config.image_size, config.image_channels
@@ -239,7 +268,14 @@ def build_hierarchy(kind: type["HierarchicalBaseline"], config: ModelConfig, *, 
 
 
 class MeanPath(Independent):
-    """A hierarchy's q(z|x) in short: the Gaussians along the path on which every level takes its mean."""
+    """A hierarchy's q(z|x) in short: the Gaussians along the path on which every level takes its mean.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> posterior = load_pretrained("mnist-lvae").encode(torch.zeros(2, 1, 28, 28))
+        >>> type(posterior).__name__, posterior.mean.shape
+        ('MeanPath', torch.Size([2, 40]))
+    """
 
 
 @dataclass(frozen=True)
@@ -271,6 +307,12 @@ class HierarchicalBaseline(VariationalBaseline):
 
     What level i is drawn from depends on the draws of other levels, so ``q(z|x)`` is no diagonal Gaussian. `encode` gives
     the one along the path on which every level takes its mean.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model, x = load_pretrained("mnist-lvae"), torch.zeros(2, 1, 28, 28)
+        >>> isinstance(model, HierarchicalBaseline), model.gaussian_posterior, model.draw(x).shape
+        (True, False, torch.Size([2, 40]))
     """
 
     gaussian_posterior = False
@@ -325,6 +367,13 @@ class NoiseView:
 
     To redraw one level and keep the rest means, in a conditional hierarchy, to redraw its noise (Fig. 1): the codes below
     follow. In this view, ``latents.redraw`` and everything that is made of it do just that.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> view = load_pretrained("mnist-lvae").noise_view()
+        >>> noise, donors = view.prior.sample(2), view.prior.sample(2)
+        >>> view.decode(view.latents.redraw(noise, 3, donors)).shape  # z_3 and, below it, all that follows from it
+        torch.Size([2, 1, 28, 28])
     """
 
     def __init__(self, model: HierarchicalBaseline):

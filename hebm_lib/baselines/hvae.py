@@ -37,7 +37,14 @@ __all__ = ["HVAE"]
 
 
 class HVAE(HierarchicalBaseline):
-    """Bottom-up inference; see the module's docstring."""
+    """Bottom-up inference; see the module's docstring.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model, x = load_pretrained("mnist-hvae"), torch.full((2, 1, 28, 28), -1.0)
+        >>> model.bound_above(x, k=1).shape, model.log_likelihood_ratio(x, k=1).shape
+        (torch.Size([2]), torch.Size([2]))
+    """
 
     bounds_levels = True
 

@@ -42,7 +42,12 @@ DEVIATION_FLOOR = 1e-2
 
 
 class ShortRun(nn.Module):
-    """In the place of an inference network: the posterior chain's settings. It has no parameters."""
+    """In the place of an inference network: the posterior chain's settings. It has no parameters.
+
+    Example:
+        >>> ShortRun(LatentSpec((10,)), 28, 1, LangevinConfig(steps=20, step_size=0.1)).chain.steps
+        20
+    """
 
     def __init__(self, latents: LatentSpec, image_size: int, channels: int, chain: LangevinConfig):
         super().__init__()
@@ -50,7 +55,15 @@ class ShortRun(nn.Module):
 
 
 class LatentEBM(JointEBM):
-    """One level, an energy, posterior by Langevin; see the module's docstring."""
+    """One level, an energy, posterior by Langevin; see the module's docstring.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model, x = load_pretrained("mnist-lebm"), torch.full((2, 1, 28, 28), -1.0)
+        >>> z = model.posterior_chain(x, torch.zeros(2, model.latents.total), 20)
+        >>> bool((model.log_joint(x, z) > model.log_joint(x, torch.zeros_like(z))).all())  # the chain climbs
+        True
+    """
 
     def __init__(self, generator: LadderGenerator, inference: ShortRun, prior: nn.Module, sigma: float):
         super().__init__(generator, inference, prior, sigma)

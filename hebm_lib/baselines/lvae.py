@@ -31,14 +31,28 @@ __all__ = ["LVAE", "precision_weighted"]
 
 
 def precision_weighted(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the normalised product of two Gaussians, per unit."""
+    """Mean and deviation of the normalised product of two Gaussians, per unit.
+
+    Example:
+        >>> zero, one = torch.zeros(1), torch.ones(1)
+        >>> mean, scale = precision_weighted(2 * one, one, zero, one)  # half way, and twice as sure
+        >>> mean, scale.square()
+        (tensor([1.]), tensor([0.5000]))
+    """
     weight, prior_weight = scale.pow(-2), prior_scale.pow(-2)
     variance = 1 / (weight + prior_weight)
     return variance * (mean * weight + prior_mean * prior_weight), variance.sqrt()
 
 
 class LVAE(HierarchicalBaseline):
-    """Top-down inference by precision weighting; see the module's docstring."""
+    """Top-down inference by precision weighting; see the module's docstring.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model, x = load_pretrained("mnist-lvae"), torch.full((2, 1, 28, 28), -1.0)
+        >>> model.elbo(x).kl.shape, model.sample(3).shape
+        (torch.Size([2, 3]), torch.Size([3, 1, 28, 28]))
+    """
 
     def walk(self, x: Tensor, source: Source) -> Draw:
         """Up for the guesses, then down for the draw."""

@@ -37,6 +37,12 @@ class ProVLAE(VariationalBaseline):
     Attributes:
         strength: ``(L,)``, how far each level takes part, 0 to 1; stored with the weights. All 1 once trained, and then
             the model is a VLAE.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model = load_pretrained("mnist-provlae")
+        >>> model.progress(0.0), model.progress(100.0)  # the top level starts, and the others join
+        ([0.0, 0.0, 1.0], [1.0, 1.0, 1.0])
     """
 
     def __init__(self, generator, inference, prior, sigma, settings):

@@ -20,7 +20,15 @@ __all__ = ["VAE"]
 
 
 class VAE(VariationalBaseline):
-    """One level, f = 0; see the module's docstring. Raises `ValueError` for a latent of more levels."""
+    """One level, f = 0; see the module's docstring. Raises `ValueError` for a latent of more levels.
+
+    Example:
+        >>> import torch
+        >>> from hebm_lib import load_pretrained
+        >>> model = load_pretrained("mnist-vae")
+        >>> model.latents.levels, model.reconstruct(torch.zeros(2, 1, 28, 28)).shape
+        (1, torch.Size([2, 1, 28, 28]))
+    """
 
     def __init__(self, generator, inference, prior, sigma, settings):
         super().__init__(generator, inference, prior, sigma, settings)

@@ -26,7 +26,15 @@ __all__ = ["VLAE"]
 
 
 class VLAE(VariationalBaseline):
-    """Independent levels, f = 0; see the module's docstring."""
+    """Independent levels, f = 0; see the module's docstring.
+
+    Example:
+        >>> import torch
+        >>> from hebm_lib import load_pretrained
+        >>> model, x = load_pretrained("mnist-vlae"), torch.zeros(2, 1, 28, 28)
+        >>> model.elbo(x).energy.tolist(), model.elbo(x).kl.shape
+        ([0.0, 0.0], torch.Size([2, 3]))
+    """
 
 
 @register("vlae")
