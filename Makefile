@@ -38,7 +38,7 @@ book: $(STAMP)  ## build the book into book/_build/html; a warning is an error
 pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="03-joint-ebm-prior"]
 	$(BIN)/python tools/execute_pages.py $(PAGES)
 
-scoreboard: $(STAMP)  ## write the scoreboard page and the README's table from book/results/
+scoreboard: $(STAMP)  ## fill the tables of the scoreboard page and the README from book/results/
 	$(BIN)/python -m hebm_lib scoreboard
 
 experiments: $(STAMP)  ## train, publish and measure whatever is missing (hours; resumes where it was interrupted)

@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("fetch", help="download a data set").add_argument("name")
     add_pack_command(commands)
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
-    commands.add_parser("scoreboard", help="write book/scoreboard.md and the README's table from book/results")
+    commands.add_parser("scoreboard", help="fill the tables of book/scoreboard.md and the README from book/results")
     commands.add_parser("experiments", help="train, publish and measure whatever of the book is not published yet")
     study = commands.add_parser(
         "study", help="measure what pages read, where it is not stored yet (anomaly trains: hours)"
@@ -196,7 +196,7 @@ def publish_classifiers() -> None:
 def publish(run_dir: Path, weights: bool) -> None:
     path = publishing.publish_run(run_dir, weights=weights)
     scoreboard.write_scoreboard()
-    print(f"published {path.stem}; the scoreboard is written again")
+    print(f"published {path.stem}; the scoreboard is filled again")
 
 
 def run_experiments() -> None:

@@ -209,15 +209,8 @@ def test_a_whole_run_is_stored_under_its_device(result, monkeypatch, capsys, tmp
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_is_up_to_date():
-    text = (ROOT / "book" / "speed.md").read_text()
-    assert tables.page(text, tables.load_benches()) == text, "run `python -m hebm_lib bench --draw`"
-
-
-def test_every_block_is_on_the_page_and_every_figure_is_there():
-    text = (ROOT / "book" / "speed.md").read_text()
-    assert set(re.findall(r"<!-- bench:(\w+) -->", text)) == set(tables.BLOCKS)
-    for image in re.findall(r"images/(bench-[\w-]+\.png)", text):
+def test_every_figure_of_the_page_is_there():
+    for image in re.findall(r"images/(bench-[\w-]+\.png)", tables.PAGE.read_text()):
         assert (ROOT / "book" / "images" / image).is_file(), image
 
 
@@ -231,17 +224,11 @@ def test_the_figures_are_drawn_from_the_results(result, tmp_path):
 
 def test_gpu_rows_are_empty_until_a_gpu_fills_them(result):
     text = tables.gpu_tables({"bench-cpu": result})
-    assert tables.GPU_COMMAND in text
     rows = [line for line in text.splitlines() if line.startswith("| ours") or line.startswith("| auth")]
     assert rows and all(set(row.split("|")[2:]) <= {"", "  "} for row in rows)
     filled = tables.gpu_tables({"bench-cpu": result, "bench-nvidia": result})
-    assert tables.GPU_COMMAND not in filled and "authors' loop" in filled
-
-
-@pytest.mark.parametrize("text", ["<!-- bench:steps -->", "<!-- bench:wings -->\n<!-- /bench:wings -->"])
-def test_markers_that_do_not_match_are_refused(text):
-    with pytest.raises(ValueError, match="markers do not match"):
-        tables.page(text, {})
+    times = [line.split("|")[2].strip() for line in filled.splitlines() if line.startswith("| authors' loop")]
+    assert times and all(times)
 
 
 def test_published_numbers_show_the_goals_that_were_reached():

@@ -1,18 +1,18 @@
-"""The bench's results in words and tables: on the terminal, and between the markers of ``book/speed.md``."""
+"""The bench's results as tables: on the terminal, and between the markers of ``book/speed.md``."""
 
 import json
-import re
+from collections.abc import Callable
+from functools import partial
 
-from hebm_lib.checkpoint import write_atomically
 from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.bench.draw import draw_all
+from hebm_lib.reproduction.pages import fill_page
 from hebm_lib.reproduction.results import results_folder
 from hebm_lib.reproduction.tables import table
 
-__all__ = ["BLOCKS", "load_benches", "page", "printed", "write_page"]
+__all__ = ["PAGE", "fillers", "load_benches", "printed", "write_page"]
 
 CPU = "bench-cpu"
-GPU_COMMAND = "python -m hebm_lib bench --device cuda"
 
 
 def load_benches() -> dict[str, dict]:
@@ -42,12 +42,12 @@ def machine_line(result: dict) -> str:
     commit = (origin["commit"] or "unknown")[:10]
     return (
         f"Measured on {name}, {m['threads']} thread(s) of {m['cores']} core(s), {m['vectors']}, {m['system']}; "
-        f"{libraries}; commit {commit}{changed}. A cell is the median over rounds in which all contenders took turns."
+        f"{libraries}; commit {commit}{changed}."
     )
 
 
 def sampling_table(result: dict) -> str:
-    """Milliseconds per chain: contenders down, settings and batches across; our default in bold."""
+    """Milliseconds per chain: contenders down, settings and batches across; in bold what `sample` takes by itself."""
     entries = result["sampling"]
     header = ["ms per chain", *(f"{e['setting']}; batch {e['batch']:,}" for e in entries)]
     rows, absent = [], []
@@ -60,7 +60,7 @@ def sampling_table(result: dict) -> str:
         rows.append([name, *(f"**{cell}**" if ours else cell for cell, ours in zip(cells, own, strict=True))])
     references = [milliseconds(entry["flops"] / result["matmul_flops_per_second"]) for entry in entries]
     rows.append(["reference: products at the best rate of torch's", *references])
-    note = f"\n\nIn bold: what `sample` takes by itself. Not here: {'; '.join(absent)}." if absent else ""
+    note = f"\n\nNot here: {'; '.join(absent)}." if absent else ""
     return table(header, rows) + note
 
 
@@ -143,7 +143,7 @@ def scaling_table(result: dict) -> str:
 
 
 def gpu_tables(benches: dict[str, dict]) -> str:
-    """The same two tables for every GPU that ran the bench; with none, empty rows and the command that fills them."""
+    """The same tables for every GPU that ran the bench; with none, empty rows."""
     stored = [result for name, result in benches.items() if name != CPU]
     if stored:
         parts = [(machine_line(r), sampling_table(r), speedup_table(r), steps_table(r)) for r in stored]
@@ -151,12 +151,11 @@ def gpu_tables(benches: dict[str, dict]) -> str:
     names = ["authors' loop", "TorchEBM", "ours, closed-form", "ours, cuda-graph", "ours, triton"]
     entries = benches[CPU]["sampling"] if CPU in benches else []
     header = ["ms per chain", *(f"{e['setting']}; batch {e['batch']:,}" for e in entries)]
-    empty = table(header, [[name, *[""] * len(entries)] for name in names])
-    return f"No GPU has run the bench yet, so these rows are empty. `{GPU_COMMAND}` fills them.\n\n{empty}"
+    return table(header, [[name, *[""] * len(entries)] for name in names])
 
 
-def of_cpu(make):
-    """A block that shows one table of the CPU's result."""
+def of_cpu(make: Callable[[dict], str]) -> Callable[[dict[str, dict]], str]:
+    """What shows one table of the CPU's result."""
     return lambda benches: make(benches[CPU]) if CPU in benches else "Not measured yet: `make bench`."
 
 
@@ -170,29 +169,21 @@ BLOCKS = {
     "scaling": of_cpu(scaling_table),
     "gpu": gpu_tables,
 }
-"""What stands between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->`` of the page."""
+"""What the results are made into, by the names of the page's markers."""
+
+PAGE = ROOT / "book" / "speed.md"
+"""Where those markers stand."""
 
 
-def page(text: str, benches: dict[str, dict]) -> str:
-    """The page's text with every block as the stored results have it.
-
-    Raises:
-        ValueError: for a marker without its partner, or with an unknown name.
-    """
-    opened = re.findall(r"<!-- bench:(\w+) -->", text)
-    if opened != re.findall(r"<!-- /bench:(\w+) -->", text) or not set(opened) <= set(BLOCKS):
-        raise ValueError(f"the page's bench markers do not match: {opened}")
-    for name in opened:
-        start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
-        before, rest = text.split(start)
-        text = f"{before}{start}\n{BLOCKS[name](benches)}\n{end}{rest.split(end)[1]}"
-    return text
+def fillers(benches: dict[str, dict]) -> dict[str, Callable[[], str]]:
+    """What fills the page's markers; see `hebm_lib.reproduction.pages`."""
+    return {name: partial(make, benches) for name, make in BLOCKS.items()}
 
 
 def write_page() -> None:
-    """Write the tables of ``book/speed.md`` and draw its figures from ``book/results/bench-*.json``."""
-    path, benches = ROOT / "book" / "speed.md", load_benches()
-    write_atomically(path, page(path.read_text(), benches))
+    """Fill the tables of ``book/speed.md`` and draw its figures from ``book/results/bench-*.json``."""
+    benches = load_benches()
+    fill_page(PAGE, fillers(benches))
     draw_all(benches, ROOT / "book" / "images")
 
 
