@@ -54,6 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_pack_command(commands)
     commands.add_parser("classifiers", help="train and publish the digit classifiers that the class-change rates use")
     commands.add_parser("scoreboard", help="fill the tables of book/scoreboard.md and the README from book/results")
+    worth = commands.add_parser("worth", help="add log Z, the tighter bound and the chains' health to published runs")
+    worth.add_argument("names", nargs="*", metavar="NAME", help="which; all that have weights if none is named")
+    worth.add_argument("--again", action="store_true", help="measure those that have it, too")
     commands.add_parser("experiments", help="train, publish and measure whatever of the book is not published yet")
     study = commands.add_parser(
         "study", help="measure what pages read, where it is not stored yet (anomaly trains: hours)"
@@ -199,6 +202,11 @@ def publish(run_dir: Path, weights: bool) -> None:
     print(f"published {path.stem}; the scoreboard is filled again")
 
 
+def add_worth(options: argparse.Namespace) -> None:
+    publishing.add_worth(options.names, again=options.again)
+    scoreboard.write_scoreboard()
+
+
 def run_experiments() -> None:
     from hebm_lib.reproduction.runs import reproduce_runs
     from hebm_lib.reproduction.studies import run_studies
@@ -255,6 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
         "pack": lambda: pack(options),
         "classifiers": publish_classifiers,
         "scoreboard": scoreboard.write_scoreboard,
+        "worth": lambda: add_worth(options),
         "experiments": run_experiments,
         "study": lambda: run_study(options),
         "bench": lambda: run_bench(options),

@@ -62,7 +62,8 @@ def draw_images(images: Tensor, columns: int, *, ax: Axes | None = None, title: 
     """Draw a grid of images; without ``ax`` on a figure whose size fits, ``scale`` inches per image."""
     if ax is None:
         rows = -(-len(images) // columns)
-        _, ax = plt.subplots(figsize=(columns * scale, rows * scale + (0.3 if title else 0)))
+        wide = max(columns * scale, 0.08 * len(title))  # a title is not wider than its picture
+        _, ax = plt.subplots(figsize=(wide, rows * scale + (0.3 if title else 0)))
     ax.imshow(image_grid(images, columns), vmin=0, vmax=1)
     ax.set_title(title)
     ax.axis("off")

@@ -289,7 +289,7 @@ class JointEBMPrior(nn.Module):
         *,
         generator: torch.Generator | None = None,
         chains: int = 1000,
-        temperatures: int = 300,
+        temperatures: int = 1000,
         draws: int = 100_000,
         settle: int = 300,
     ) -> LogZ:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import tiny_experiment
 
 from hebm_lib import Trainer, build_model, checkpoint, load_dataset
 from hebm_lib.checkpoint import CheckpointError, load_model, pretrained_folder
+from hebm_lib.config import EnergyConfig
 from hebm_lib.reproduction import publishing, results
 from hebm_lib.reproduction.publishing import publish_run, thin
 
@@ -75,6 +77,37 @@ def test_an_unfinished_run_is_refused(tmp_path, run, book):
     with pytest.raises(ValueError, match="stands at epoch 2 of 5: .*resume"):
         publish_run(copy)
     assert not book[0].exists() and not book[1].exists()
+
+
+def test_a_run_without_its_last_phase_is_refused(tmp_path, book):
+    """All epochs are done, but α alone is still to come."""
+    config = tiny_experiment(epochs=1, energy=EnergyConfig(end_steps=4), checkpoint_every=2)
+    folder = tmp_path / "phased"
+    torch.manual_seed(1)
+    Trainer(build_model(config.model), config, folder, progress=False).fit(load_dataset("digits", "train"))
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    assert last.name.endswith("18")
+    shutil.rmtree(last)
+    with pytest.raises(ValueError, match="step 16 of 18, .*alone: .*resume"):
+        publish_run(folder)
+
+
+def test_worth_is_added_to_what_is_published(run, book, monkeypatch):
+    weights, numbers = book
+    monkeypatch.setattr(results, "results_folder", lambda: numbers.parent)
+    publish_run(run)
+    result = json.loads(numbers.read_text())
+    result["metrics"]["elbo_plus_log_z"] = -50.0
+    numbers.write_text(json.dumps(result))
+    publishing.add_worth(["tiny"], say=lambda _: None)
+    found = json.loads(numbers.read_text())
+    metrics = found["metrics"]
+    assert metrics["mse"] == 0.25 and metrics["elbo"] == -50.0 - metrics["log_z"]["estimate"]
+    assert metrics["health"]["steps"][1] == 5 and "commit" in found["worth_provenance"]
+    monkeypatch.setattr(publishing, "measure_worth", None)  # nothing is measured twice
+    publishing.add_worth([], say=lambda _: None)
+    with pytest.raises(ValueError, match="no published weights"):
+        publishing.add_worth(["nothing"])
 
 
 def test_what_is_no_run_is_refused(tmp_path, book):

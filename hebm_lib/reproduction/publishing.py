@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 
 from hebm_lib import checkpoint
-from hebm_lib.config import DataConfig, to_dict
+from hebm_lib.config import DataConfig, ExperimentConfig, from_dict, to_dict
 from hebm_lib.data import load_split
 from hebm_lib.metrics.classifier import fit_classifier, load_classifier, reading_accuracy, save_classifier
-from hebm_lib.metrics.summary import READERS, measure_model
+from hebm_lib.metrics.summary import READERS, bound_given, measure_model, measure_worth
 from hebm_lib.provenance import provenance
-from hebm_lib.reproduction.results import results_folder
+from hebm_lib.reproduction.results import load_result, result_names, results_folder
+from hebm_lib.training.phases import phases_of
 
-__all__ = ["publish_classifiers", "publish_run", "thin"]
+__all__ = ["add_worth", "publish_classifiers", "publish_run", "thin"]
 
 MAX_WEIGHTS = 3_000_000
 """Bytes of one published file of weights."""
@@ -37,12 +38,19 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
     run_dir = Path(run_dir)
     config = checkpoint.read_config(run_dir)
     state = checkpoint.load_state(checkpoint.latest_checkpoint(run_dir))
+    train, test = load_split(config.data, "train"), load_split(config.data, "test")
     if state["epoch"] < config.training.epochs:
         raise ValueError(
             f"{run_dir} stands at epoch {state['epoch']} of {config.training.epochs}: "
             f"`python -m hebm_lib resume {run_dir}` first"
         )
-    train, test = load_split(config.data, "train"), load_split(config.data, "test")
+    per_epoch = len(train) // (config.training.batch_size * len(state["generators"]))
+    phases = phases_of(config.training, per_epoch)
+    if phases and state["step"] < phases[-1].end:
+        raise ValueError(
+            f"{run_dir} stands at step {state['step']} of {phases[-1].end}, in the phase of the energy alone: "
+            f"`python -m hebm_lib resume {run_dir}` first"
+        )
     made = provenance()
     origin = {
         # The run's own record wins: a run may be published from a later commit or another machine.
@@ -83,6 +91,32 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
     path = results_folder() / f"{config.name}.json"
     checkpoint.write_atomically(path, json.dumps(result, indent=1) + "\n")
     return path
+
+
+def add_worth(names: list[str], *, again: bool = False, say=print) -> None:
+    """Measure what `measure_worth` does for models that are published already, and store it with their numbers.
+
+    Only a model whose weights are published can be measured; of further seeds there are numbers alone.
+
+    Args:
+        names: published runs; all that have weights if none is named.
+        again: measure those that have it, too.
+        say: told about each.
+    """
+    published = [name for name in result_names() if load_result(name)["weights_sha256"]]
+    for name in names or published:
+        if name not in published:
+            raise ValueError(f"{name!r} has no published weights to measure; there are {', '.join(published)}")
+        result = load_result(name)
+        if "tightening" in result["metrics"] and not again:
+            continue
+        say(f"{name}: log Z, tighter bound, chains")
+        config = from_dict(ExperimentConfig, result["config"])
+        worth = measure_worth(checkpoint.load_pretrained(name), config, load_split(config.data, "test"))
+        result["metrics"] |= bound_given(result["metrics"]["elbo_plus_log_z"], worth["log_z"]) | worth
+        result["worth_provenance"] = provenance()
+        path = results_folder() / f"{name}.json"
+        checkpoint.write_atomically(path, json.dumps(result, indent=1) + "\n")
 
 
 def publish_classifiers() -> Path:

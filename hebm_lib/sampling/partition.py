@@ -32,8 +32,9 @@ class LogZ:
 
     Attributes:
         estimate: the best single number.
-        lower, upper: what annealing upwards and downwards gives, the smaller less and the larger plus twice its standard
-            error. On average the way up is at most log Z, and the way down at least log Z if its start follows the prior.
+        lower, upper: what annealing upwards and downwards gives, and plain importance sampling where it is trusted, the
+            smallest less and the largest plus twice its standard error. On average the way up is at most log Z, and the way
+            down at least log Z if its start follows the prior.
         standard_error: of the estimate.
         effective_sample_size: how many of the plain draws from N(0, I) count, ``(Σ w)² / Σ w²``.
         draws: how many were made.
@@ -68,7 +69,7 @@ def estimate_log_z(
     dim: int,
     *,
     chains: int = 1000,
-    temperatures: int = 300,
+    temperatures: int = 1000,
     draws: int = 100_000,
     settle: int = 300,
     like: Tensor | None = None,
@@ -133,6 +134,7 @@ def estimate_log_z(
             stacklevel=2,
         )
     if effective >= TRUSTED * draws:
+        lower, upper = min(lower, mean - 2 * error), max(upper, mean + 2 * error)
         return LogZ(mean, lower, upper, error, effective, draws, "importance sampling")
     both = _bennett(up, -down)
     return LogZ(both, lower, upper, max(low_error, high_error), effective, draws, "annealed importance sampling")
