@@ -22,10 +22,11 @@ from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.model import build_model
 from hebm_lib.reproduction import claims as scoreboard
 from hebm_lib.reproduction import publishing
-from hebm_lib.reproduction.results import result_names
+from hebm_lib.reproduction.results import result_names, results_folder
 from hebm_lib.training import DivergenceError, Trainer, TrainingInterrupted
 
 RUNS = Path("runs")
+INTO_THE_BOOK = ("publish", "classifiers", "scoreboard", "experiments", "study", "bench")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -269,6 +270,8 @@ def main(arguments: list[str] | None = None) -> int:
         "bench": lambda: run_bench(options),
     }
     try:
+        if options.command in INTO_THE_BOOK and not getattr(options, "quick", False):
+            results_folder()  # hours of work must not end in "there is no book here"
         actions[options.command]()
     except DivergenceError as error:
         complain(error)

@@ -18,17 +18,18 @@ __all__ = [
 
 
 def results_folder() -> Path:
-    """Where published numbers stand; raises `FileNotFoundError` outside a checkout of the book."""
+    """Where published numbers stand; raises `FileNotFoundError` where the library was installed without the book."""
     folder = ROOT / "book" / "results"
     if not folder.is_dir():
         raise FileNotFoundError(
-            "the book's results were not found: hebm_lib has to be installed from a checkout (`pip install -e .`)"
+            "the book's results are not here, the library is installed without them: use a clone of the repository, "
+            "with `pip install -r requirements.txt`"
         )
     return folder
 
 
 def result_names() -> list[str]:
-    """Names of all published runs."""
+    """Names of all published runs; raises as `results_folder` does."""
     return sorted(
         p.stem
         for p in results_folder().glob("*.json")
