@@ -73,7 +73,7 @@ def langevin_block(
     """Eq. 13 on a block of columns with the other columns held: a chain towards ``p(block | the others)``.
 
     ``log p(z) = log p(block | others) + log p(others)``, and the second term has no gradient in the block. So the chain
-    needs nothing but ``log_prob`` of the whole z, and its constant stays unknown.
+    needs nothing but ``log_prob`` of the whole z, and no constant.
 
     Args:
         log_prob: any differentiable log-density of the whole z, up to a constant: ``(n, d) -> (n,)``.
