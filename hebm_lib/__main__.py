@@ -46,6 +46,8 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=help_text)
         command.add_argument("run", type=Path, help="a run's folder, or a name under runs/")
+        if name == "evaluate":
+            command.add_argument("--device", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
         if name == "resume":
             command.add_argument(
                 "--allow-changes", action="store_true", help="go on although other settings changed than the epochs"
@@ -160,10 +162,16 @@ def say_where_next(trainer: Trainer, run_dir: Path) -> None:
         print(f"next: python -m hebm_lib evaluate {run_dir}")
 
 
-def evaluate(run_dir: Path) -> None:
+def evaluate(run_dir: Path, device: str | None) -> None:
+    try:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("there is no CUDA device here: evaluate with --device cpu")
     config = checkpoint.read_config(run_dir)
     history = checkpoint.load_state(checkpoint.latest_checkpoint(run_dir))["history"]
-    metrics = evaluate_run(checkpoint.load_run(run_dir), config, history, run_dir)
+    metrics = evaluate_run(checkpoint.load_run(run_dir, device), config, history, run_dir)
     print(metrics_table(metrics, config))
     print(f"figures and tables are in {run_dir}: look at hierarchy_level_1.png (bottom) and the levels above it first;")
     print("then `make lab` opens the pages that say what they mean.")
@@ -258,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
         "list": list_all,
         "train": lambda: train(options, rest),
         "resume": lambda: resume(run, rest, options.allow_changes),
-        "evaluate": lambda: evaluate(run),
+        "evaluate": lambda: evaluate(run, options.device),
         "publish": lambda: publish(run, not options.numbers_only),
         "fetch": lambda: fetch(options.name),
         "pack": lambda: pack(options),

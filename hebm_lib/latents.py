@@ -7,6 +7,7 @@ A latent is always one tensor ``z`` of shape ``(n, d)``. Its columns are the lev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ class LatentSpec:
         self.check(donor)
         z, donor = torch.broadcast_tensors(z, donor)
         out = z.clone()
-        for one in (level,) if isinstance(level, int) else level:
+        for one in (level,) if isinstance(level, Integral) else level:
             out[..., self.columns(one)] = donor[..., self.columns(one)]
         return out
 

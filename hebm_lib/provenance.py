@@ -14,14 +14,25 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
 
-def provenance() -> dict:
-    """Where and with what a run is made: commit, device, library versions. No names of machines or paths."""
+def provenance(device: torch.device | str = "cpu") -> dict:
+    """Where and with what a run is made: commit, device, library versions. No names of machines or paths.
+
+    Outside a clone ``commit`` and ``uncommitted_changes`` are None: nothing is known of either.
+
+    Args:
+        device: what the run computes on, whatever else the machine has.
+
+    Example:
+        >>> provenance()["device"].startswith("CPU, ")
+        True
+    """
+    device, changes = torch.device(device), _git("status", "--porcelain", "--untracked-files=no", "--", "hebm_lib")
     names = ("torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn", "safetensors")
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "hebm_lib")),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
+        "uncommitted_changes": None if changes is None else bool(changes),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
         else f"CPU, {torch.get_num_threads()} thread(s)",
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in names},

@@ -8,6 +8,7 @@ reads a faint 2 as a 1, so the book's own is trained on faint and soft digits to
 digits alone is published beside it, `reading_accuracy` compares the two on real digits, and results carry both readings.
 """
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -90,7 +91,37 @@ def fit_classifier(
         >>> classifier.size, accuracy(classifier, test) > 0.5
         (8, True)
     """
-    torch.manual_seed(seed)
+    with seeded(seed):
+        return _fit(train, epochs, batch_size, rate, progress, worn)
+
+
+@contextlib.contextmanager
+def seeded(seed: int):
+    """torch's global CPU generator at a seed while the block runs, and where it was afterwards; GPUs' are not touched.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with seeded(3):
+        ...     first = torch.rand(())
+        >>> again = torch.rand((), generator=torch.Generator().manual_seed(3))
+        >>> torch.equal(torch.get_rng_state(), before), torch.equal(first, again)
+        (True, True)
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are; the CPU for one without any.
+
+    >>> device_of(nn.Linear(1, 1, device="meta")), device_of(nn.ReLU())
+    (device(type='meta'), device(type='cpu'))
+    """
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def _fit(train: ImageDataset, epochs: int, batch_size: int, rate: float, progress: bool, worn: bool) -> DigitClassifier:
     model = DigitClassifier(int(train.labels.max()) + 1, train.images.shape[-1], train.images.shape[1]).train()
     optimiser = torch.optim.Adam(model.parameters(), rate)
     steps = epochs * (len(train) // batch_size)
@@ -160,12 +191,16 @@ def reading_accuracy(classifier: nn.Module, test: ImageDataset) -> dict[str, flo
         "softened, half the ink": fainter(softer(x), 0.5),
         "softened twice": softer(softer(x)),
     }
-    return {name: float((predict(classifier, y) == test.labels).float().mean()) for name, y in worn.items()}
+    return {
+        name: float((predict(classifier, y) == test.labels.to(y.device)).float().mean()) for name, y in worn.items()
+    }
 
 
 @torch.no_grad()
 def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
     """The class of each image: ``(n, C, S, S) -> (n,)``. Images smaller than the classifier's get a border of black.
+
+    They are read where the classifier is, and the answers come back to where they are.
 
     Raises:
         ValueError: for images larger than the classifier reads.
@@ -176,7 +211,8 @@ def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
     """
     if isinstance(classifier, DigitClassifier):
         images = pad_black(images, classifier.size)
-    return torch.cat([classifier(part).argmax(1) for part in images.split(batch)])
+    device = device_of(classifier)
+    return torch.cat([classifier(part.to(device)).argmax(1) for part in images.split(batch)]).to(images.device)
 
 
 @torch.no_grad()
@@ -192,8 +228,8 @@ def accuracy(classifier: nn.Module, data: ImageDataset, batch: int = 1000) -> fl
         >>> accuracy(AlwaysZero(), zeros)
         1.0
     """
-    answers = torch.cat([classifier(x).argmax(1) for x in data.batches(batch)])
-    return (answers == data.labels).float().mean().item()
+    answers = torch.cat([classifier(x).argmax(1) for x in data.batches(batch, device_of(classifier))])
+    return (answers == data.labels.to(answers.device)).float().mean().item()
 
 
 def save_classifier(model: DigitClassifier, path: Path, **metadata) -> None:

@@ -62,7 +62,7 @@ def inception_fid(real: Tensor, generated: Tensor, *, batch: int = 100, features
     metric = FrechetInceptionDistance(features, normalize=True, **({} if size is None else {"input_img_size": size}))
     metric = metric.to(real.device).set_dtype(torch.float64)
     for images, is_real in ((real, True), (generated, False)):
-        for part in images.split(batch):
+        for part in images.to(real.device).split(batch):
             seen = ((part + 1) / 2).clamp(0, 1)
             metric.update(seen.expand(-1, 3, -1, -1), real=is_real)
     return float(metric.compute())

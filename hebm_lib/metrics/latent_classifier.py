@@ -92,7 +92,7 @@ def fit_latent_classifier(
         [0, 1]
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's alone: a GPU's would be reset as well
         mean, deviation = codes.mean(0), codes.std(0).clamp_min(1e-6)
         body = nn.Sequential(nn.Linear(codes.shape[1], 256), nn.ReLU(), nn.Linear(256, int(labels.max()) + 1))
         optimiser = torch.optim.Adam(body.parameters(), 1e-2)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hebm_lib.config import LangevinConfig
 from hebm_lib.data import ImageDataset, pad_black
+from hebm_lib.metrics.classifier import device_of
 from hebm_lib.provenance import rounded
 
 __all__ = ["class_switching", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
@@ -35,7 +36,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"a covariance needs at least two rows, got {len(a)} and {len(b)}")
-    a, b = a.double(), b.double()
+    a, b = a.double(), b.double().to(a.device)
     cov_a, cov_b = a.T.cov(), b.T.cov()
     values, vectors = torch.linalg.eigh(cov_a)
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
@@ -48,7 +49,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def read_images(classifier: nn.Module, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
     """A `DigitClassifier`'s features ``(n, 128)`` and class probabilities ``(n, classes)`` of images in [-1, 1].
 
-    Images smaller than the classifier's get a border of black; larger ones raise `ValueError`.
+    Images smaller than the classifier's get a border of black; larger ones raise `ValueError`. They are read where the
+    classifier is, and the answers come back to where they are.
 
     Example:
         >>> from hebm_lib.metrics.classifier import load_classifier
@@ -58,10 +60,10 @@ def read_images(classifier: nn.Module, images: Tensor, batch: int = 500) -> tupl
     """
     features, shares = [], []
     for part in images.split(batch):
-        seen = classifier.features(pad_black(part, classifier.size))
+        seen = classifier.features(pad_black(part, classifier.size).to(device_of(classifier)))
         features.append(seen)
         shares.append(classifier.head(seen).softmax(1))
-    return torch.cat(features), torch.cat(shares)
+    return torch.cat(features).to(images.device), torch.cat(shares).to(images.device)
 
 
 def look_at(images: Tensor, shares: Tensor) -> dict[str, float]:

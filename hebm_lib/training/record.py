@@ -68,7 +68,9 @@ class RunRecord:
         """What is known of the model."""
         return self.config.model or self.config.foreign
 
-    def open(self, run_dir: Path, train: Batches, step: int, history: list[dict]) -> None:
+    def open(
+        self, run_dir: Path, train: Batches, step: int, history: list[dict], *, device: torch.device | str = "cpu"
+    ) -> None:
         """Write provenance, config and log into a run's folder, before its next step.
 
         Raises:
@@ -80,7 +82,7 @@ class RunRecord:
                 f"{run_dir} holds checkpoints of an earlier run: resume it (`python -m hebm_lib resume {run_dir}`), or "
                 "choose another folder"
             )
-        origin = checkpoint.read_provenance(run_dir) or provenance()
+        origin = checkpoint.read_provenance(run_dir) or provenance(device)
         images = {"images": len(train), "shape": list(train.batch(slice(0, 1)).shape[1:])}
         before = origin.setdefault("data", images)
         if step and before != images:

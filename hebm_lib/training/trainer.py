@@ -171,7 +171,7 @@ class Trainer:
         phases = phases_of(c, per_epoch)
         self._check_phases(phases)
         if self.run_dir is not None and self.fabric.is_global_zero:
-            self.record.open(self.run_dir, train, self.step, self.history)
+            self.record.open(self.run_dir, train, self.step, self.history, device=self.fabric.device)
         train = train.to(self.fabric.device)
         total = phases[-1].end if phases else 0
         bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.record.name, unit="step")

@@ -55,7 +55,7 @@ def measure(device: torch.device, quick: bool = False, threads: int = 1, say=pri
     """Everything that is timed on one machine, as plain JSON types."""
     batches = {100: 3} if quick else {100: 31, 1_000: 11, 10_000: 3}
     with on_threads(threads):
-        result = {"machine": describe_machine(device), "provenance": provenance(), "quick": quick}
+        result = {"machine": describe_machine(device), "provenance": provenance(device), "quick": quick}
         say(f"bench on {result['machine']['device']}, {threads} thread(s)", flush=True)
         result["matmul_flops_per_second"] = float(f"{best_rate(3 if quick else 15, device):.4g}")
         result["sampling"] = []

@@ -56,7 +56,7 @@ def chain_steps(config: ExperimentConfig) -> dict[str, int]:
 def measure_family(device: torch.device, quick: bool = False, threads: int = 1, say=print) -> dict:
     """Every model's training step on one machine, as plain JSON types; ``quick`` takes two models and one round."""
     with on_threads(threads):
-        result = {"machine": describe_machine(device), "provenance": provenance(), "quick": quick}
+        result = {"machine": describe_machine(device), "provenance": provenance(device), "quick": quick}
         names = family()[:2] if quick else family()
         say(f"bench of {', '.join(names)} on {result['machine']['device']}, {threads} thread(s)", flush=True)
         rounds = 1 if quick else 11

@@ -132,7 +132,7 @@ def ladder(name: str = MODEL) -> Ladder:
 def prior_for(recipe: Recipe, seed: int, latents) -> JointEBMPrior:
     """A fresh prior; f = 0 where it is free."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         chains = recipe.chains if recipe.persistent else 0
         return JointEBMPrior(
             latents,
