@@ -81,6 +81,13 @@ def chain_health(
         and ``f_long``, mean and deviation on codes of test images and on the longest chains; ``acceptance``, the share of
         proposals that Metropolis's rule takes at training's s, from samples of training's K; ``references``, distances of
         test images' codes, of those with their levels shuffled among images, of N(0, I).
+
+    Example:
+        >>> import hebm_lib as hl
+        >>> model = hl.load_pretrained("mnist-012-2d")
+        >>> test = ImageDataset(torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
+        >>> chain_health(model, LangevinConfig(steps=2, step_size=0.1), test, log_z=LogZ.exact(), n=20)["steps"]
+        [1, 2, 4, 20, 2500]
     """
     prior, d, device = model.prior, model.latents.total, model.device
     noise = torch.Generator(device=device).manual_seed(seed)

@@ -10,6 +10,7 @@ digits alone is published beside it, `reading_accuracy` compares the two on real
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -112,13 +113,14 @@ def seeded(seed: int):
         yield
 
 
-def device_of(module: nn.Module) -> torch.device:
-    """Where a module's parameters are; the CPU for one without any.
+def device_of(classifier: Callable[[Tensor], Tensor]) -> torch.device:
+    """Where a classifier's parameters are; the CPU for one without any, be it a module or a plain function.
 
-    >>> device_of(nn.Linear(1, 1, device="meta")), device_of(nn.ReLU())
-    (device(type='meta'), device(type='cpu'))
+    >>> device_of(nn.Linear(1, 1, device="meta")), device_of(nn.ReLU()), device_of(lambda x: x)
+    (device(type='meta'), device(type='cpu'), device(type='cpu'))
     """
-    return next((p.device for p in module.parameters()), torch.device("cpu"))
+    parameters = classifier.parameters() if isinstance(classifier, nn.Module) else ()
+    return next((p.device for p in parameters), torch.device("cpu"))
 
 
 def _fit(train: ImageDataset, epochs: int, batch_size: int, rate: float, progress: bool, worn: bool) -> DigitClassifier:
@@ -197,7 +199,7 @@ def reading_accuracy(classifier: nn.Module, test: ImageDataset) -> dict[str, flo
 
 
 @torch.no_grad()
-def predict(classifier: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
+def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch: int = 1000) -> Tensor:
     """The class of each image: ``(n, C, S, S) -> (n,)``. Images smaller than the classifier's get a border of black.
 
     They are read where the classifier is, and the answers come back to where they are.

@@ -99,6 +99,13 @@ def measure_worth(model, config: ExperimentConfig, test: ImageDataset, *, log_z:
         Plain JSON types. ``log_z``, the fields of a `LogZ`; ``tightening``, nats that `importance_weighted_bound` with
         1,000 draws lies above the ELBO, in the mean of the first 200 test images, with its standard error; ``health``, see
         `chain_health`, where the prior has an energy.
+
+    Example:
+        >>> import hebm_lib as hl
+        >>> data = ImageDataset(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
+        >>> model, config = hl.load_pretrained("mnist-vlae"), hl.load_experiment("mnist-vlae")
+        >>> measure_worth(model, config, data.subset([]))["log_z"]["estimate"]
+        0.0
     """
     seed = config.training.seed
     log_z = log_z_of(model, seed) if log_z is None else log_z
