@@ -33,9 +33,13 @@ SEEDS = (
 )
 """Experiments that the book trains with three seeds; the first seed's weights are published, the others' numbers."""
 
+FIVE_SEEDS = ("mnist-map", "mnist-map-gaussian")
+"""Those with five."""
+
 BOOK_RUNS = (
     "digits",
     *SEEDS,
+    *FIVE_SEEDS,
     "mnist-012-2d",
     "mnist-012-gaussian",
     "mnist-012-mild",
@@ -43,6 +47,7 @@ BOOK_RUNS = (
     "mnist-012-lebm",
     "mnist-steep@2",
     *(f"{name}@{seed}" for name in SEEDS for seed in (2, 3)),
+    *(f"{name}@{seed}" for name in FIVE_SEEDS for seed in (2, 3, 4, 5)),
 )
 """Names of all runs that pages and the scoreboard read, those with published weights first."""
 
