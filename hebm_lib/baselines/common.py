@@ -1,16 +1,18 @@
 """What the baselines share: the loss of a model without an energy, which is trained on its bound."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from hebm_lib.algorithm import Update
 from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
+from hebm_lib.langevin import check_chain, langevin_dynamics
 from hebm_lib.model import Draw, JointEBM, bernoulli_log_likelihood, check_paired, gaussian_kl
+from hebm_lib.prior import Prior
 
-__all__ = ["VariationalBaseline", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
+__all__ = ["VariationalBaseline", "exact_or_chain", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
 
 
 def no_energy(config: ModelConfig) -> ModelConfig:
@@ -47,6 +49,50 @@ def gaussian_log_prob(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         tensor([0.3989])
     """
     return -0.5 * (((z - mean) / scale).square() + math.log(2 * math.pi)) - scale.log()
+
+
+def exact_or_chain(
+    prior: Prior,
+    exact: Callable[[], Tensor],
+    n: int,
+    steps: int,
+    step_size: float,
+    *,
+    z0: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    trajectory: bool = False,
+    every: int = 1,
+) -> Tensor:
+    """`Prior.sample` of a prior from which exact draws can be had.
+
+    A chain that starts from exact draws has arrived: it is run only from a given ``z0``, or where its trajectory is asked
+    for.
+
+    Args:
+        prior: whose log-density the chain climbs.
+        exact: gives ``n`` exact draws, ``(n, d)``.
+        n, steps, step_size, z0, generator, trajectory, every: as of `Prior.sample`.
+
+    Raises:
+        ValueError: for a wrong shape of ``z0``, or a chain that cannot be run.
+
+    Example:
+        >>> from hebm_lib import GaussianPrior, LatentSpec
+        >>> prior = GaussianPrior(LatentSpec((1, 2)))
+        >>> exact_or_chain(prior, lambda: torch.zeros(4, 3), 4, 60, 0.1).any().item()  # no chain is run
+        False
+        >>> exact_or_chain(prior, lambda: torch.zeros(4, 3), 4, 60, 0.1, trajectory=True, every=20).shape
+        torch.Size([4, 4, 3])
+    """
+    z = exact() if z0 is None else z0
+    if z.shape != (n, prior.latents.total):
+        raise ValueError(f"z0 must have shape ({n}, {prior.latents.total}), got {tuple(z.shape)}")
+    if z0 is None and not trajectory:
+        return z
+    check_chain(z, steps, step_size, every if trajectory else 1)
+    log_prob = prior.log_prob_unnormalized
+    states = langevin_dynamics(log_prob, z, steps, step_size, generator=generator, trajectory=trajectory)
+    return states[::every] if trajectory else states
 
 
 class VariationalBaseline(JointEBM):

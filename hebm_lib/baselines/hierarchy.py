@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
-from hebm_lib.baselines.common import VariationalBaseline, gaussian_log_prob, no_energy
+from hebm_lib.baselines.common import VariationalBaseline, exact_or_chain, gaussian_log_prob, no_energy
 from hebm_lib.config import InferenceConfig, ModelConfig
-from hebm_lib.langevin import check_chain, langevin_dynamics
 from hebm_lib.latents import LatentSpec
 from hebm_lib.model import Draw
 from hebm_lib.networks import (
@@ -156,20 +155,14 @@ class ConditionalPrior(nn.Module):
         A chain that starts from exact draws has arrived: it is run only from a given ``z0``, or where its trajectory is
         asked for. ``backend`` changes nothing.
         """
-        if z0 is None:
-            where = next(self.way_down[0].parameters())
+        where = next(self.way_down[0].parameters())
+
+        def exact() -> Tensor:
             noise = torch.randn(n, self.latents.total, dtype=where.dtype, device=where.device, generator=generator)
-            z = self.from_noise(noise)[0]
-            if not trajectory:
-                return z
-        elif z0.shape != (n, self.latents.total):
-            raise ValueError(f"z0 must have shape ({n}, {self.latents.total}), got {tuple(z0.shape)}")
-        else:
-            z = z0
-        check_chain(z, steps, step_size, every if trajectory else 1)
-        log_prob = self.log_prob_unnormalized
-        states = langevin_dynamics(log_prob, z, steps, step_size, generator=generator, trajectory=trajectory)
-        return states[::every] if trajectory else states
+            return self.from_noise(noise)[0]
+
+        chain = {"z0": z0, "generator": generator, "trajectory": trajectory, "every": every}
+        return exact_or_chain(self, exact, n, steps, step_size, **chain)
 
     @torch.no_grad()
     def sample_level(self, z, level, steps=0, step_size=0.4, *, generator=None) -> Tensor:

@@ -20,6 +20,7 @@ from hebm_lib.sampling.chain import ACTIVATIONS, Chain, Perceptron
 from hebm_lib.sampling.closed_form import ClosedForm
 from hebm_lib.sampling.cuda_graph import CudaGraph
 from hebm_lib.sampling.jumps import JumpProposal
+from hebm_lib.sampling.mixture import MixtureOfGaussians
 from hebm_lib.sampling.numba_chain import NumbaChain
 from hebm_lib.sampling.partition import LogZ, estimate_log_z
 from hebm_lib.sampling.reference import Reference
@@ -30,6 +31,7 @@ __all__ = [
     "BACKENDS",
     "JumpProposal",
     "LogZ",
+    "MixtureOfGaussians",
     "Perceptron",
     "backend_for",
     "estimate_log_z",

@@ -6,10 +6,10 @@ chain from any mode into any other, and by Metropolis's rule the prior is its st
 poor mixture costs refusals, not truth.
 """
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from hebm_lib.sampling.mixture import MixtureOfGaussians
 
 __all__ = ["JumpProposal"]
 
@@ -17,10 +17,8 @@ PLAIN = 0.05
 """Share of proposals that come from N(0, I): the proposal's tails are then never lighter than the prior's own."""
 
 
-class JumpProposal(nn.Module):
+class JumpProposal(MixtureOfGaussians):
     """A mixture of ``components`` full Gaussians and, with a share of 5 %, N(0, I). Until `fit` it is N(0, I) alone.
-
-    Its parameters are buffers: they are saved with the weights, move with the module and are not trained by gradient.
 
     Args:
         dim: d.
@@ -38,58 +36,7 @@ class JumpProposal(nn.Module):
     """
 
     def __init__(self, dim: int, *, components: int):
-        super().__init__()
-        if components < 1:
-            raise ValueError(f"a jump proposal has at least one component, got {components}")
-        k = components + 1  # the last is N(0, I)
-        self.register_buffer("log_weight", torch.full((k,), -math.log(k)))
-        self.register_buffer("mean", torch.zeros(k, dim))
-        self.register_buffer("scale_tril", torch.eye(dim).repeat(k, 1, 1))
-        self.register_buffer("whitening", torch.eye(dim).repeat(k, 1, 1))  # its inverse
-
-    @torch.no_grad()
-    def fit(self, codes: Tensor, *, seed: int = 0) -> "JumpProposal":
-        """Fit the mixture to codes ``(n, d)`` by expectation maximisation; the same codes and seed give the same mixture.
-
-        Raises:
-            ValueError: for fewer codes than components, or another width.
-        """
-        components, dim = len(self.mean) - 1, self.mean.shape[1]
-        if codes.ndim != 2 or codes.shape[1] != dim or len(codes) < components:
-            raise ValueError(f"{components} components need as many codes of width {dim}, got {tuple(codes.shape)}")
-        from sklearn.mixture import GaussianMixture  # here: it takes a second to import, and few ask for jumps
-
-        # Forty rounds are plenty: the last digits of a proposal do not matter.
-        mixture = GaussianMixture(components, reg_covar=1e-3, max_iter=40, tol=1e-2, random_state=seed)
-        mixture.fit(codes.double().cpu().numpy())
-
-        def here(values) -> Tensor:
-            return torch.as_tensor(values).to(self.mean)
-
-        weight = torch.cat([here(mixture.weights_) * (1 - PLAIN), self.log_weight.new_tensor([PLAIN])])
-        self.log_weight.copy_(weight.log())
-        self.mean[:-1] = here(mixture.means_)
-        factor = torch.linalg.cholesky(torch.as_tensor(mixture.covariances_))
-        self.scale_tril[:-1] = here(factor)
-        self.whitening[:-1] = here(torch.linalg.inv(factor))
-        return self
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """The mixture's log-density: ``(n, d) -> (n,)``."""
-        # All components in one product: (n, d) @ (d, k d). Some hundred states are looked at in every training step.
-        k, d = self.mean.shape
-        shift = (self.whitening @ self.mean[:, :, None]).flatten()
-        white = (z @ self.whitening.reshape(k * d, d).t() - shift).view(len(z), k, d)
-        log_det = self.whitening.diagonal(dim1=1, dim2=2).log().sum(1)
-        parts = -0.5 * white.square().sum(2) + log_det + self.log_weight
-        return torch.logsumexp(parts, 1) - 0.5 * d * math.log(2 * math.pi)
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` draws of the mixture, ``(n, d)``."""
-        index = torch.multinomial(self.log_weight.exp(), n, replacement=True, generator=generator)
-        like = {"dtype": self.mean.dtype, "device": self.mean.device, "generator": generator}
-        noise = torch.randn(n, self.mean.shape[1], 1, **like)
-        return self.mean[index] + (self.scale_tril[index] @ noise).squeeze(2)
+        super().__init__(dim, components=components, plain=PLAIN)
 
     @torch.no_grad()
     def step(self, log_prob, z: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
