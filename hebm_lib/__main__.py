@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("       python -m hebm_lib train NAME --help   lists every setting of that experiment")
         return 0
     run = getattr(options, "run", None)
-    if run is not None and not run.exists() and (RUNS / run).exists():
+    if run is not None and not (run / "config.json").exists() and (RUNS / run).exists():  # a folder of images, say
         run = RUNS / run
     actions = {
         "list": list_all,

@@ -54,7 +54,8 @@ def test_train_resume_evaluate(here, capsys):
     assert "holds checkpoints of an earlier run" in capsys.readouterr().err
     assert latest_checkpoint(run).stat().st_mtime_ns == before
 
-    assert main(["resume", "digits"]) == 0, "a name stands for its folder under runs/"
+    (here / "digits").mkdir()
+    assert main(["resume", "digits"]) == 0, "a name stands for its folder under runs/, whatever else is called so"
     assert load_state(latest_checkpoint(run))["step"] == 14
 
     capsys.readouterr()

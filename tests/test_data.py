@@ -258,7 +258,7 @@ def test_grey_files_among_colour_ones_become_colour(packs):
 
 def test_files_of_several_sizes_need_one(packs):
     encoded_pack(packs, [noise(1, 4, 4), noise(1, 6, 6)], "png")
-    with pytest.raises(ValueError, match=r"of 2 sizes \(4×4, 6×6 …\): give one side"):
+    with pytest.raises(ValueError, match=r"of 2 sizes \(4×4, 6×6\): give one side"):
         load_dataset("encoded", "train")
     assert load_dataset("encoded", "train", size=8).images.shape == (2, 1, 8, 8)
 

@@ -88,9 +88,10 @@ def join_images(parts: list[Tensor], size: int | None) -> Tensor:
     """
     sizes = {tuple(part.shape[-2:]) for part in parts}
     if len(sizes) > 1:
-        some = ", ".join(f"{height}×{width}" for height, width in sorted(sizes)[:4])
+        some = ", ".join(f"{height}×{width}" for height, width in sorted(sizes)[:4]) + (" …" if len(sizes) > 4 else "")
         raise ValueError(
-            f"the images are of {len(sizes)} sizes ({some} …): give one side for all of them, such as size=32"
+            f"the images are of {len(sizes)} sizes ({some}): give one side for all of them, such as size=32 "
+            "(for the command pack: --size 32)"
         )
     channels = max(part.shape[1] for part in parts)
     return torch.cat([part if part.shape[1] == channels else part.expand(-1, channels, -1, -1) for part in parts])
