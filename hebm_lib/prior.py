@@ -30,7 +30,8 @@ class Prior(Protocol):
 
     Attributes:
         latents: sizes of z_1 … z_L.
-        has_energy: whether there is an f; without one `log_prob_unnormalized` is normalised and ``sample`` is exact.
+        has_energy: whether there is an f that needs chains; without one `log_prob_unnormalized` is normalised and
+            ``sample`` is exact.
 
     Example:
         >>> isinstance(GaussianPrior(LatentSpec((2, 3))), Prior)
@@ -41,7 +42,7 @@ class Prior(Protocol):
     has_energy: bool
 
     def __call__(self, z: Tensor) -> Tensor:
-        """``f(z)``, the NEGATIVE energy: ``(n, d) -> (n,)``; 0 without an energy."""
+        """``f(z)``, the NEGATIVE energy, over N(0, I): ``(n, d) -> (n,)``."""
 
     def log_prob_unnormalized(self, z: Tensor) -> Tensor:
         """``log p(z)`` up to a constant, differentiable: ``(n, d) -> (n,)``. Raises `ValueError` for another width."""

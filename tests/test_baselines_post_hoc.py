@@ -34,6 +34,8 @@ def test_its_density_is_torchs_and_integrates_to_one(prior):
     torch.testing.assert_close(prior.log_prob_unnormalized(z), theirs.log_prob(z), rtol=1e-5, atol=1e-5)
     grid, _ = quadrature(prior.log_prob_unnormalized)
     assert prior.log_prob_unnormalized(grid).exp().sum().item() * 0.05**2 == pytest.approx(1, abs=1e-3)
+    normal = MultivariateNormal(torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64))
+    torch.testing.assert_close(prior(z) + normal.log_prob(z), prior.log_prob_unnormalized(z))
     assert isinstance(prior, Prior) and prior.log_z().estimate == 0
 
 
@@ -79,4 +81,10 @@ def test_any_model_takes_one_in_its_priors_place():
     assert prior.log_prob_unnormalized(codes).mean() > MixturePrior(model.latents).log_prob_unnormalized(codes).mean()
     model.prior = prior
     assert model.sample(5).shape == (5, 1, 8, 8)
-    assert torch.equal(model.elbo(images.batch(slice(0, 5))).energy, torch.zeros(5))
+
+    # The bound's terms are those of the new prior: KL against N(0, I), and f which makes up for it.
+    x, z = images.batch(slice(0, 5)), codes[:5]
+    terms, posterior = model.elbo(x, z=z), model.encode(x)
+    by_hand = model.log_likelihood(x, z) + prior.mixture.log_prob(z) - posterior.log_prob(z)
+    sampled_kl = posterior.log_prob(z) - MultivariateNormal(torch.zeros(10), torch.eye(10)).log_prob(z)
+    torch.testing.assert_close(terms.elbo_plus_log_z + terms.kl.sum(1) - sampled_kl, by_hand)

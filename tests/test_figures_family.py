@@ -49,8 +49,8 @@ def small(kind: str):
 # ---- the arrows and the code ----------------------------------------------------------------------------------------
 
 
-def test_the_family_is_every_kind_that_can_be_built():
-    assert FAMILY.keys() == BUILDERS.keys()
+def test_the_family_is_made_of_kinds_that_can_be_built():
+    assert FAMILY.keys() <= BUILDERS.keys()
 
 
 def test_the_groups_are_what_the_models_are():

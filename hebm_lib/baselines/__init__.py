@@ -8,7 +8,8 @@ from hebm_lib.baselines.hvae import HVAE
 from hebm_lib.baselines.lebm import LatentEBM
 from hebm_lib.baselines.lvae import LVAE
 from hebm_lib.baselines.provlae import ProVLAE
+from hebm_lib.baselines.rae import RAE
 from hebm_lib.baselines.vae import VAE
 from hebm_lib.baselines.vlae import VLAE
 
-__all__ = ["BIVA", "HVAE", "LVAE", "VAE", "VLAE", "LatentEBM", "ProVLAE"]
+__all__ = ["BIVA", "HVAE", "LVAE", "RAE", "VAE", "VLAE", "LatentEBM", "ProVLAE"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hebm_lib.baselines.common import exact_or_chain
 from hebm_lib.latents import LatentSpec
+from hebm_lib.prior import standard_normal_log_prob
 from hebm_lib.sampling import LogZ, MixtureOfGaussians
 from hebm_lib.training.batches import Batches
 
@@ -24,7 +25,10 @@ CODES = 20_000
 
 
 class MixturePrior(nn.Module):
-    """``p(z) = Σ_k w_k N(z; μ_k, Σ_k)``, a `Prior` without an energy. Before `fit` it is N(0, I).
+    """``p(z) = Σ_k w_k N(z; μ_k, Σ_k)``, a `Prior` whose draws are exact. Before `fit` it is N(0, I).
+
+    Seen as a tilt of N(0, I), as every prior here, it has ``f(z) = log p(z) - log N(z; 0, I)`` with log Z = 0: so the bound
+    of a model that takes it is right as it stands.
 
     Args:
         latents: sizes of z_1 … z_L; the mixture is of all levels together.
@@ -52,9 +56,9 @@ class MixturePrior(nn.Module):
         return self
 
     def forward(self, z: Tensor) -> Tensor:
-        """``f(z) = 0``, shape ``(n,)``."""
+        """``f(z) = log p(z) - log N(z; 0, I)``, shape ``(n,)``."""
         self.latents.check(z)
-        return torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device)
+        return self.mixture.log_prob(z) - standard_normal_log_prob(z)
 
     def log_prob_unnormalized(self, z: Tensor) -> Tensor:
         """``log p(z)``, shape ``(n,)``; normalised."""

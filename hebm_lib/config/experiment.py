@@ -59,12 +59,25 @@ class BaselineConfig:
     inactive_kl: float = 0.5
     """pro-VLAE: weight of the KL of levels that do not take part yet."""
     posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(steps=20, step_size=0.1))
-    """Latent EBM: steps and step size of the chain that stands in for an inference network."""
+    """Latent EBM, ABP, SRI: steps and step size of the chain that stands in for an inference network."""
+    code_weight: float = 1e-4
+    """RAE: weight of the mean square of the codes, beside the mean square error per pixel of images in [0, 1]."""
+    decoder: Literal["weights", "spectral"] = "weights"
+    """RAE: what keeps the decoder smooth, a penalty on its squared weights, or spectral norm on all its layers."""
+    decoder_weight: float = 1e-7
+    """RAE: weight of the decoder's squared weights."""
+    components: int = 10
+    """RAE: Gaussians of the mixture that is fitted to the codes."""
 
     def __post_init__(self):
         require_choices(self)
         for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl"):
             require(getattr(self, name) >= 0, f"baseline.{name} must not be negative, got {getattr(self, name)}")
+        require(
+            self.code_weight >= 0 and self.decoder_weight >= 0,
+            "baseline.code_weight and decoder_weight must not be negative",
+        )
+        require(self.components > 0, f"baseline.components must be at least 1, got {self.components}")
         require(self.epochs_per_step > 0, f"baseline.epochs_per_step must be positive, got {self.epochs_per_step}")
 
 

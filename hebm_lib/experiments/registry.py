@@ -18,6 +18,7 @@ from hebm_lib.config import (
 from hebm_lib.experiments.ablations import ablation_experiments
 from hebm_lib.experiments.baselines import baseline_experiments
 from hebm_lib.experiments.images import authors_svhn
+from hebm_lib.experiments.table2 import table_2_experiments
 from hebm_lib.model import BUILDERS
 
 __all__ = ["EXPERIMENTS", "KIND_NAMES", "experiment_of", "load_experiment"]
@@ -196,6 +197,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         authors_svhn("svhn-fid"),
         *ablation_experiments(mnist()),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
+        *table_2_experiments(mnist()),
     )
 }
 
@@ -208,6 +210,7 @@ KIND_NAMES = {
     "biva": "BIVA",
     "provlae": "pro-VLAE",
     "vlae": "VLAE",
+    "rae": "RAE",
     "joint-ebm": "joint EBM",
 }
 """Kinds of models as the book writes them."""

@@ -22,6 +22,7 @@ from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.sampling.cpu_speed import kept_memory, tuned
 from hebm_lib.training.batches import Batches, as_batches
+from hebm_lib.training.needs import end_epoch
 from hebm_lib.training.phases import (
     Average,
     FixedCodes,
@@ -202,6 +203,7 @@ class Trainer:
                 self._leave()
             with self._pause():
                 self.model.eval()
+                end_epoch(self.model, train, seed=self.training.seed)
                 if on_epoch is not None:
                     on_epoch(self)
                 self._save()

@@ -1,0 +1,92 @@
+"""RAE and two-stage VAE against closed forms: ridge regression, factor analysis, hand-written losses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_baselines_contract import experiment, make
+from test_baselines_terms import STEP, gen
+from torch import nn
+from torch.nn.utils import parametrize
+
+from hebm_lib import LatentSpec, Trainer, build_model, load_dataset
+from hebm_lib.baselines.post_hoc import MixturePrior
+from hebm_lib.baselines.rae import RAE
+from hebm_lib.config import BaselineConfig
+from hebm_lib.networks import diagonal_gaussian
+
+PAIR = LatentSpec((2,))
+
+
+@pytest.fixture
+def x(digits):
+    return digits.batch(slice(0, 6))
+
+
+# ---- RAE ------------------------------------------------------------------------------------------------------------
+
+
+class Linear(nn.Module):
+    """``W z`` as images of 4×4; as an encoder ``A x``, a point."""
+
+    def __init__(self, matrix, points=False):
+        super().__init__()
+        self.matrix, self.points = nn.Parameter(matrix), points
+
+    def forward(self, value):
+        out = value.flatten(1) @ self.matrix.T
+        return diagonal_gaussian(out, torch.full_like(out, 0.1)) if self.points else out.view(-1, 1, 4, 4)
+
+
+def test_the_best_linear_encoder_of_an_rae_is_ridge_regression():
+    """‖x - W z‖²/(4 D) + β ‖z‖²/d is least at a z known in closed form; there the loss has no gradient, else it has one."""
+    w, beta, x = (
+        torch.randn(16, 2, generator=gen(1)).double(),
+        0.03,
+        torch.randn(50, 1, 4, 4, generator=gen(2)).double(),
+    )
+    ridge = torch.linalg.solve(w.T @ w / (4 * 16) + beta / 2 * torch.eye(2), w.T / (4 * 16))
+    settings = BaselineConfig(code_weight=beta, decoder_weight=0.0)
+    for factor in (1.0, 1.1):
+        encoder, prior = Linear(factor * ridge, points=True), MixturePrior(PAIR, components=2).double()
+        model = RAE(Linear(w), encoder, prior, 0.7, settings)
+        (update,) = model.algorithm(x, STEP, 0.0, gen())
+        (gradient,) = torch.autograd.grad(update.loss, encoder.matrix)
+        assert (gradient.abs().max() < 1e-8) == (factor == 1.0)
+
+
+def test_raes_loss_is_the_published_one_of_images_in_0_1(x):
+    model = make("rae").double()
+    model.settings = replace(model.settings, code_weight=0.2, decoder_weight=1e-3)
+    (update,) = model.algorithm(x.double(), STEP, 0.0, gen())
+    mean, z = (model.reconstruct(x.double()) + 1) / 2, model.encode(x.double()).mean
+    squares = sum(p.square().sum() for p in model.generator.parameters())
+    published = ((x + 1) / 2 - mean).square().mean() + 0.2 * z.square().mean() + 1e-3 * squares
+    torch.testing.assert_close(update.loss, published * 2 * 64 / model.sigma**2)
+
+
+def test_spectral_norm_keeps_every_layer_of_the_decoder_at_one():
+    config = experiment("rae").model
+    model = build_model(replace(config, baseline=BaselineConfig(decoder="spectral")))
+    for _ in range(30):  # a call in training mode is one power iteration
+        model.decode(torch.zeros(2, 3))
+    layers = [m for m in model.generator.modules() if parametrize.is_parametrized(m)]
+    assert len(layers) > 3
+    for layer in layers:
+        across = isinstance(layer, nn.ConvTranspose2d)
+        weight = layer.weight.transpose(0, 1).flatten(1) if across else layer.weight.flatten(1)
+        assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=0.05)
+    terms = next(model.algorithm(torch.zeros(2, 1, 8, 8), STEP, 0.0, gen()))
+    terms.loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_mixture_is_fitted_to_the_codes_of_the_checkpoint():
+    data, config = load_dataset("digits", "train").subset(slice(0, 300)), experiment("rae", epochs=1)
+    model = Trainer(make("rae"), config, progress=False).fit(data).model
+    codes = model.encode(data.batch(slice(None))).mean
+    fresh = MixturePrior(model.latents, components=3).fit(codes, seed=config.training.seed)
+    torch.testing.assert_close(fresh.mixture.mean, model.prior.mixture.mean)
+    normal = MixturePrior(model.latents).log_prob_unnormalized(codes).mean()
+    assert model.prior.log_prob_unnormalized(codes).mean() > normal
+    assert (model.prior.sample(2000, generator=gen()).mean(0) - codes.mean(0)).abs().max() < 0.1 * codes.std()
