@@ -364,7 +364,9 @@ def test_an_unknown_name_suggests_near_ones(packs):
         load_dataset("my-leters", "train")
     with pytest.raises(ValueError, match="did you mean .*fashion-mnist"):
         load_dataset("fashion_mnist", "train")
-    with pytest.raises(ValueError, match="known are digits, fashion-mnist, mnist, my-letters"):
+    with pytest.raises(
+        ValueError, match="known are 3dshapes, digits, fashion-mnist, mnist, my-letters, shapes3d-render"
+    ):
         load_dataset("zzzzz", "train")
 
 

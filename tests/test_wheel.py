@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT, subprocess_env
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OPTIONAL = sum(PROJECT["optional-dependencies"].values(), [])
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "lightning_fabric": "lightning-fabric",
@@ -48,14 +49,14 @@ def imported() -> set[str]:
 
 
 def test_whatever_the_library_imports_is_declared():
-    declared = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["bench"])
+    declared = names(PROJECT["dependencies"] + OPTIONAL)
     missing = {name for name in imported() if DISTRIBUTIONS.get(name, name).lower() not in declared}
     assert not missing, f"pyproject.toml does not declare {sorted(missing)}"
 
 
 def test_the_book_s_list_holds_the_library_s_with_the_same_bounds():
     book = listed()
-    wanted = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["bench"])
+    wanted = names(PROJECT["dependencies"] + OPTIONAL)
     assert {name: book.get(name) for name in wanted} == wanted
 
 

@@ -28,6 +28,8 @@ class DataConfig:
     with ``resize``."""
     channels: Literal[1, 3] = 1
     """Grey or colour."""
+    subsample: int | None = None
+    """So many images, drawn by a fixed seed; None takes all, but of the sets of 3D shapes a tenth."""
 
     def __post_init__(self):
         require_choices(self)
@@ -38,6 +40,9 @@ class DataConfig:
                 f"data.classes: name each label once, or give None for all of them; got {self.classes}",
             )
         require(self.crop >= 0, f"data.crop must not be negative, got {self.crop}")
+        require(
+            self.subsample is None or self.subsample > 0, f"data.subsample must be at least 1, got {self.subsample}"
+        )
         require(self.size >= 4 and self.size % 4 == 0, f"data.size must be a positive multiple of 4, got {self.size}")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from hebm_lib.config.checks import require_name
 from hebm_lib.data.images import ImageDataset, fit_images
 from hebm_lib.data.packs import decode_image, join_images, write_pack
+from hebm_lib.data.shapes3d import RENDERED, SHAPES3D
 from hebm_lib.data.sources import EMBEDDED, TORCHVISION, grey_or_colour
 
 __all__ = ["Packed", "pack_folder"]
@@ -162,7 +163,7 @@ def pack_folder(
 
 def _check(folder: Path, name: str, size: int | None, fit: str, test_share: float) -> None:
     require_name("the name of a data set", name)
-    if name in (EMBEDDED, *TORCHVISION):
+    if name in (EMBEDDED, RENDERED, SHAPES3D, *TORCHVISION):
         raise ValueError(f"{name!r} is the name of a data set that the library has: take another one")
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")

@@ -1,4 +1,4 @@
-"""Data sets by their names: image packs under HEBM_DATA, the embedded digits, torchvision's downloads."""
+"""Data sets by their names: image packs under HEBM_DATA, the embedded digits, 3D Shapes and its stand-in, torchvision's."""
 
 import difflib
 import os
@@ -12,6 +12,7 @@ from torch import Tensor
 from hebm_lib.config import DataConfig
 from hebm_lib.data.images import ImageDataset, fit_images
 from hebm_lib.data.packs import read_pack
+from hebm_lib.data.shapes3d import RENDERED, SHAPES3D, find_file, read_rendered, read_shapes3d
 
 __all__ = [
     "MissingDataError",
@@ -48,12 +49,13 @@ def load_dataset(
     fit: str = "pad",
     crop: int = 0,
     channels: int | None = None,
+    subsample: int | None = None,
 ) -> ImageDataset:
     """A named data set.
 
     Args:
-        name: ``digits`` (embedded), ``mnist``, ``fashion-mnist``, or the name of any folder
-            ``<HEBM_DATA>/<name>/{train,test}.npz`` in the image-pack format.
+        name: ``digits`` (embedded), ``shapes3d-render`` (drawn on demand), ``3dshapes`` (from ``3dshapes.h5``), ``mnist``,
+            ``fashion-mnist``, or the name of any folder ``<HEBM_DATA>/<name>/{train,test}.npz`` in the image-pack format.
         split: ``train`` or ``test``.
         classes: keep only these labels.
         size: side of the returned square images; None keeps a square image's own size.
@@ -61,12 +63,14 @@ def load_dataset(
         crop: side of the centred square, in source pixels, that is cut out first; 0 cuts nothing with ``pad``, and takes
             the largest with ``resize``.
         channels: 1 or 3; None keeps what the set has.
+        subsample: keep so many images, drawn by a fixed seed from those of the classes, in the set's order. None keeps
+            all, but for the two sets of 3D shapes a tenth of the 480,000: all are 5.9 GB.
 
     Further arrays of a pack are in `ImageDataset.extra` and `ImageDataset.about`.
 
     Raises:
         ValueError: for an unknown name (near ones are suggested), split, class or an impossible size, for a class that is
-            named twice, and for a damaged pack.
+            named twice, for more images than there are, and for a damaged pack.
         MissingDataError: if a known set is nowhere to be found and cannot be downloaded.
         MissingSplitError: if a pack has no such split.
 
@@ -81,15 +85,23 @@ def load_dataset(
         raise ValueError(f"fit must be 'pad' or 'resize', got {fit!r}")
     if classes is not None and not 0 < len(set(classes)) == len(classes):
         raise ValueError(f"classes: name each label once, or give None for all of them; got {tuple(classes)}")
-    dataset = _read(name, split, size, fit, crop)
+    if subsample is not None and subsample < 1:
+        raise ValueError(f"subsample must be at least 1, or None for all images; got {subsample}")
+    in_grid = _read_grid(name, split, classes, subsample, (size, fit, crop))
+    dataset = _read(name, split, size, fit, crop) if in_grid is None else in_grid
     dataset.images = grey_or_colour(dataset.images, channels)
-    if classes is None:
+    if classes is not None:
+        missing = [int(c) for c in classes if int(c) not in dataset.classes]
+        if missing:
+            present = f"its labels are {dataset.classes[:20]}" if dataset.classes else "it has no labels"
+            raise ValueError(f"{name} ({split}) has no images of class {missing}; {present}")
+        dataset = dataset.subset(torch.isin(dataset.labels, torch.as_tensor(list(classes))))
+    if subsample is None or subsample == len(dataset):
         return dataset
-    missing = [int(c) for c in classes if int(c) not in dataset.classes]
-    if missing:
-        present = f"its labels are {dataset.classes[:20]}" if dataset.classes else "it has no labels"
-        raise ValueError(f"{name} ({split}) has no images of class {missing}; {present}")
-    return dataset.subset(torch.isin(dataset.labels, torch.as_tensor(list(classes))))
+    if subsample > len(dataset):
+        raise ValueError(f"subsample is {subsample:,}, but there are {len(dataset):,} images")
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+    return dataset.subset(order[:subsample].sort().values)
 
 
 def grey_or_colour(images: Tensor, channels: int | None) -> Tensor:
@@ -112,14 +124,15 @@ def load_split(config: DataConfig, split: str) -> ImageDataset:
         fit=config.fit,
         crop=config.crop,
         channels=config.channels,
+        subsample=config.subsample,
     )
 
 
 def available_datasets() -> list[str]:
-    """Names that can be asked for: the embedded set, torchvision's, and every pack under HEBM_DATA."""
+    """Names that can be asked for: the embedded set, 3D shapes, torchvision's, and every pack under HEBM_DATA."""
     root = pack_root()
     packs = [p.parent.name for p in root.glob("*/t*.npz") if p.stem in ("train", "test")] if root else []
-    return sorted({EMBEDDED, *TORCHVISION, *packs})
+    return sorted({EMBEDDED, RENDERED, SHAPES3D, *TORCHVISION, *packs})
 
 
 def pack_root() -> Path | None:
@@ -150,6 +163,28 @@ def _read(name: str, split: str, size: int | None, fit: str, crop: int) -> Image
     else:
         raise _not_there(name, split, root)
     return ImageDataset(fit_images(images, size, fit, crop), labels, name)
+
+
+def _read_grid(name: str, split: str, classes, subsample: int | None, fitted: tuple) -> ImageDataset | None:
+    """One of the two sets of 3D shapes, of which only the images that are asked for are made; None for another name.
+
+    A pack of that name goes before them, as before all sets."""
+    root = pack_root()
+    if name not in (RENDERED, SHAPES3D) or (root is not None and (root / name / f"{split}.npz").is_file()):
+        return None
+    if name == RENDERED:
+        return read_rendered(split, classes=classes, subsample=subsample, fitted=fitted)
+    path = find_file([*([] if root is None else [root]), cache_root()])
+    if path is None:
+        raise MissingDataError(
+            f"3D Shapes is not here: put 3dshapes.h5 (268 MB, https://storage.googleapis.com/3d-shapes/3dshapes.h5) into "
+            f"{os.environ.get('HEBM_DATA') or '<HEBM_DATA, which is not set>'}/{SHAPES3D}/ or {cache_root()}; or take "
+            f"{RENDERED!r}, a scene of the same kind that is drawn on demand"
+        )
+    try:
+        return read_shapes3d(path, split, classes=classes, subsample=subsample, fitted=fitted)
+    except ImportError as error:
+        raise MissingDataError(str(error)) from error
 
 
 def _not_there(name: str, split: str, root: Path | None) -> Exception:
