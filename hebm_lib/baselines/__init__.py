@@ -3,13 +3,15 @@
 Importing this package makes their kinds known to `hebm_lib.model.build_model`.
 """
 
+from hebm_lib.baselines.abp import ABP
 from hebm_lib.baselines.biva import BIVA
 from hebm_lib.baselines.hvae import HVAE
 from hebm_lib.baselines.lebm import LatentEBM
 from hebm_lib.baselines.lvae import LVAE
 from hebm_lib.baselines.provlae import ProVLAE
 from hebm_lib.baselines.rae import RAE
+from hebm_lib.baselines.sri import SRI
 from hebm_lib.baselines.vae import VAE
 from hebm_lib.baselines.vlae import VLAE
 
-__all__ = ["BIVA", "HVAE", "LVAE", "RAE", "VAE", "VLAE", "LatentEBM", "ProVLAE"]
+__all__ = ["ABP", "BIVA", "HVAE", "LVAE", "RAE", "SRI", "VAE", "VLAE", "LatentEBM", "ProVLAE"]

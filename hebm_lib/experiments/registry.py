@@ -210,6 +210,8 @@ KIND_NAMES = {
     "biva": "BIVA",
     "provlae": "pro-VLAE",
     "vlae": "VLAE",
+    "abp": "ABP",
+    "sri": "SRI",
     "rae": "RAE",
     "joint-ebm": "joint EBM",
 }

@@ -108,7 +108,18 @@ def later_systems(joint: ExperimentConfig) -> dict[str, tuple[str, ModelConfig, 
     """The others of Table 2 in the size of a ladder: description, model, training by kind."""
     model, plain = joint.model, replace(joint.training, langevin=NO_CHAIN, energy=EnergyConfig())
     alone = replace(one_level(model), prior=NO_ENERGY)
+    few = replace(plain, epochs=joint.training.epochs // 4, kl_warmup_epochs=0)
+    # A level that says nothing but a gain has too few units for a chain of conditionals.
+    whole = replace(model.generator, entries=("map",) * len(model.generator.entries))
+    dims = tuple(max(8, dim) for dim in model.latent_dims)
+    sri = replace(model, kind="sri", prior=NO_ENERGY, latent_dims=dims, generator=whole, baseline=FEW_STEPS)
     return {
+        "abp": (
+            "ABP: one level, a persistent chain per image",
+            replace(alone, kind="abp", baseline=FEW_STEPS),
+            few,
+        ),
+        "sri": ("SRI: three conditional levels, inferred by a short run", sri, few),
         "rae": ("RAE: an autoencoder, and a mixture fitted to its codes", replace(alone, kind="rae"), plain),
     }
 
@@ -149,7 +160,57 @@ def published_systems() -> list[ExperimentConfig]:
         langevin=NO_CHAIN,
         optimiser=OptimiserConfig(lr_beta_phi=1e-3, betas=(0.9, 0.999), lr_decay=0.95),
     )
-    entries = (("published-rae", "RAE-SN's CelebA settings", faces, rae, rae_training),)
+    abp = ModelConfig(
+        kind="abp",
+        latent_dims=(100,),
+        image_size=32,
+        image_channels=3,
+        generator=GeneratorConfig(
+            **nothing,
+            entries=(),
+            top_hidden=(),
+            base_factor=8,
+            base_width=512,
+            plain_factors=(2, 4),
+            plain_widths=(128, 256),
+        ),
+        inference=InferenceConfig(**nothing, reads=()),
+        prior=NO_ENERGY,
+        sigma=0.3,
+        baseline=BaselineConfig(posterior=LangevinConfig(steps=30, step_size=0.1)),
+    )
+    abp_training = TrainingConfig(
+        epochs=200, langevin=NO_CHAIN, optimiser=OptimiserConfig(lr_beta_phi=1e-4, betas=(0.5, 0.999), lr_decay=0.998)
+    )
+    sri = ModelConfig(
+        kind="sri",
+        latent_dims=(128, 96, 64, 64, 64),
+        image_size=64,
+        image_channels=3,
+        generator=GeneratorConfig(
+            factors=(4,) * 4,
+            widths=(64,) * 4,
+            entries=("map",) * 4,
+            top_hidden=(),
+            base_factor=4,
+            base_width=64,
+            plain_factors=(2,),
+            plain_widths=(32,),
+        ),
+        inference=InferenceConfig(factors=(4,) * 4, widths=(64,) * 4, reads=("map",) * 4),
+        prior=NO_ENERGY,
+        sigma=0.15,
+        baseline=BaselineConfig(posterior=LangevinConfig(steps=25, step_size=0.05)),
+    )
+    sri_training = TrainingConfig(
+        epochs=600, langevin=NO_CHAIN, optimiser=OptimiserConfig(lr_beta_phi=8e-5, betas=(0.5, 0.999), lr_decay=0.9965)
+    )
+    colour = DataConfig(name="svhn", size=32, fit="resize", channels=3)
+    entries = (
+        ("published-abp", "ABP on SVHN, as far as its settings are remembered", colour, abp, abp_training),
+        ("published-sri", "short-run inference's own settings, on larger faces", faces, sri, sri_training),
+        ("published-rae", "RAE-SN's CelebA settings", faces, rae, rae_training),
+    )
     return [
         ExperimentConfig(name=name, description=f"{what}; for a GPU", data=data, model=model, training=training)
         for name, what, data, model, training in entries

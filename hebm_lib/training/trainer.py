@@ -22,7 +22,7 @@ from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.sampling.cpu_speed import kept_memory, tuned
 from hebm_lib.training.batches import Batches, as_batches
-from hebm_lib.training.needs import end_epoch
+from hebm_lib.training.needs import begin_run, chains_to_save, end_epoch, show_images, take_chains
 from hebm_lib.training.phases import (
     Average,
     FixedCodes,
@@ -174,6 +174,7 @@ class Trainer:
         if self.run_dir is not None and self.fabric.is_global_zero:
             self.record.open(self.run_dir, train, self.step, self.history, device=self.fabric.device)
         train = train.to(self.fabric.device)
+        begin_run(self.model, len(train), self.generator, processes=world)
         total = phases[-1].end if phases else 0
         bar = tqdm(total=total, initial=self.step, disable=not self.progress, desc=self.record.name, unit="step")
         self.clock = time.perf_counter()
@@ -196,6 +197,7 @@ class Trainer:
             self.model.train()
             for i in range(first, per_epoch):
                 self._set_rates(phase, epoch)
+                show_images(self.model, batches[i])
                 self._one_step(train.batch(batches[i]), epoch + i / per_epoch)
                 self._after_step(bar, last=self.step == phase.end, save=i + 1 < per_epoch)
             self.epoch = epoch + 1
@@ -403,6 +405,7 @@ class Trainer:
                 "window_steps": self.window_steps,
                 "history": self.history,
                 "config": json.dumps(self.record.written),
+                "image_chains": chains_to_save(self.model),
             }
             keep = self.training.keep_checkpoints
             checkpoint.save_checkpoint(self.run_dir, self.step, self.model, self.record.model, state, keep)
@@ -437,6 +440,7 @@ class Trainer:
             optimiser.load_state_dict(state["optimisers"][name])
         if self.average is not None and state.get("average") is not None:
             self.average.load(state["average"])
+        take_chains(self.model, state.get("image_chains"))
         self.begun = [tuple(phase) for phase in state.get("begun", [])]
         self.generator.set_state(state["generators"][self.fabric.global_rank])
         torch.set_rng_state(state["torch_rng"])
