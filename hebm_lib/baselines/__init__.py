@@ -8,10 +8,11 @@ from hebm_lib.baselines.biva import BIVA
 from hebm_lib.baselines.hvae import HVAE
 from hebm_lib.baselines.lebm import LatentEBM
 from hebm_lib.baselines.lvae import LVAE
+from hebm_lib.baselines.ncpvae import NCPVAE
 from hebm_lib.baselines.provlae import ProVLAE
 from hebm_lib.baselines.rae import RAE
 from hebm_lib.baselines.sri import SRI
 from hebm_lib.baselines.vae import VAE
 from hebm_lib.baselines.vlae import VLAE
 
-__all__ = ["ABP", "BIVA", "HVAE", "LVAE", "RAE", "SRI", "VAE", "VLAE", "LatentEBM", "ProVLAE"]
+__all__ = ["ABP", "BIVA", "HVAE", "LVAE", "NCPVAE", "RAE", "SRI", "VAE", "VLAE", "LatentEBM", "ProVLAE"]

@@ -73,10 +73,12 @@ class BaselineConfig:
     """RAE: weight of the decoder's squared weights."""
     components: int = 10
     """RAE: Gaussians of the mixture that is fitted to the codes."""
+    vae_epochs: float = 0.0
+    """NCP-VAE: epochs of the VAE alone, after which it stands still and the classifier learns; 0 trains them side by side."""
 
     def __post_init__(self):
         require_choices(self)
-        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl"):
+        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl", "vae_epochs"):
             require(getattr(self, name) >= 0, f"baseline.{name} must not be negative, got {getattr(self, name)}")
         require(
             self.code_weight >= 0 and self.decoder_weight >= 0,

@@ -17,6 +17,7 @@ from hebm_lib.config import (
 )
 from hebm_lib.experiments.ablations import ablation_experiments
 from hebm_lib.experiments.baselines import baseline_experiments
+from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn
 from hebm_lib.experiments.table2 import table_2_experiments
 from hebm_lib.model import BUILDERS
@@ -198,6 +199,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         *ablation_experiments(mnist()),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
         *table_2_experiments(mnist()),
+        *contrastive_experiments(mnist()),
     )
 }
 
@@ -213,6 +215,7 @@ KIND_NAMES = {
     "abp": "ABP",
     "sri": "SRI",
     "rae": "RAE",
+    "ncpvae": "NCP-VAE",
     "joint-ebm": "joint EBM",
 }
 """Kinds of models as the book writes them."""

@@ -1,0 +1,67 @@
+"""Entries for models whose prior is learned by contrast with codes: on MNIST at a laptop's size, and as published."""
+
+from dataclasses import replace
+
+from hebm_lib.config import (
+    BaselineConfig,
+    DataConfig,
+    EnergyConfig,
+    ExperimentConfig,
+    LangevinConfig,
+    OptimiserConfig,
+    PriorConfig,
+)
+from hebm_lib.experiments.table2 import image_ladder
+
+__all__ = ["contrastive_experiments"]
+
+CLASSIFIER = PriorConfig(hidden=(100, 100), spectral_norm=False)
+CHAIN = LangevinConfig(steps=150, step_size=0.2)
+
+
+def ncpvae(joint: ExperimentConfig) -> ExperimentConfig:
+    """A VAE on the ladders of ``joint`` for two thirds of its epochs, then the classifier."""
+    epochs = joint.training.epochs
+    return replace(
+        joint,
+        name=f"{joint.name}-ncpvae",
+        description="NCP-VAE: a VAE, then a classifier on its codes",
+        model=replace(
+            joint.model,
+            kind="ncpvae",
+            prior=CLASSIFIER,
+            baseline=BaselineConfig(vae_epochs=float(max(1, 2 * epochs // 3))),
+        ),
+        training=replace(
+            joint.training,
+            langevin=CHAIN,
+            energy=EnergyConfig(),
+        ),
+    )
+
+
+def published_ncpvae() -> ExperimentConfig:
+    """As far as the settings are known; the model's file lists what is a guess."""
+    base = ncpvae(image_ladder("celeba-64"))
+    return replace(
+        base,
+        name="published-ncpvae",
+        description="NCP-VAE on CelebA-64, as far as its settings are known; for a GPU",
+        data=DataConfig(name="celeba-64", size=64, channels=3),
+        model=replace(
+            base.model, prior=replace(CLASSIFIER, hidden=(200, 200)), baseline=BaselineConfig(vae_epochs=200.0)
+        ),
+        training=replace(
+            base.training,
+            epochs=300,
+            optimiser=OptimiserConfig(lr_alpha=1e-3, lr_beta_phi=3e-4, betas=(0.9, 0.999), lr_decay=0.99),
+        ),
+    )
+
+
+def contrastive_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
+    """All entries; ``mnist`` is the joint EBM on all of MNIST's digits."""
+    return [
+        *(ncpvae(joint) for joint in (mnist, image_ladder("svhn-11k"), image_ladder("celeba-64"))),
+        published_ncpvae(),
+    ]

@@ -1,0 +1,66 @@
+"""Priors that are density ratios, against densities that are known."""
+
+import math
+
+import pytest
+import torch
+
+import hebm_lib as hl
+from hebm_lib.baselines.ncpvae import resample
+from hebm_lib.training.on_codes import learn_on_codes
+from hebm_lib.training.phases import FixedCodes
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def linear_prior(slope: float) -> hl.JointEBMPrior:
+    """f(z) = slope · z exactly, for one unit: leaky(t) - leaky(-t) = 1.2 t. The tilted prior is N(slope, 1)."""
+    prior = hl.JointEBMPrior(hl.LatentSpec((1,)), hidden=(2,), spectral_norm=False).requires_grad_(False)
+    first, last = prior.energy.layers
+    first.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    last.weight.copy_(torch.tensor([[1.0, -1.0]]) * slope / 1.2)
+    first.bias.zero_(), last.bias.zero_()
+    return prior
+
+
+def test_importance_resampling_draws_the_tilted_gaussian():
+    z = resample(linear_prior(1.5), 3000, 300, generator=gen())
+    assert abs(z.mean() - 1.5) < 0.1 and abs(z.var() - 1) < 0.1
+    few = resample(linear_prior(1.5), 3000, 1, generator=gen())
+    assert abs(few.mean()) < 0.1, "with one proposal nothing is chosen: N(0, 1)"
+    with pytest.raises(ValueError, match="at least one proposal"):
+        resample(linear_prior(1.0), 2, 0)
+
+
+def test_the_classifiers_logit_is_the_log_ratio_of_two_gaussians():
+    """Codes of N(1, 0.6²): log q/p₀ = z²/2 - (z - 1)²/(2 · 0.36) - log 0.6."""
+    prior = hl.JointEBMPrior(hl.LatentSpec((1,)), hidden=(50, 50), spectral_norm=False)
+    codes = FixedCodes(torch.ones(5000, 1), torch.full((5000, 1), 0.6))
+    config = hl.TrainingConfig(energy=hl.config.EnergyConfig(lr_alone=5e-3, batch_alone=1000))
+    learn_on_codes(prior, codes, config, steps=600, ratio_only=True)
+    z = torch.linspace(-0.2, 2.2, 9)[:, None]
+    exact = z.square() / 2 - (z - 1).square() / (2 * 0.36) - math.log(0.6)
+    torch.testing.assert_close(prior(z).detach(), exact[:, 0], atol=0.25, rtol=0)
+    drawn = resample(prior, 2000, 200, generator=gen())
+    assert abs(drawn.mean() - 1) < 0.06 and abs(drawn.std() - 0.6) < 0.05
+
+
+def test_the_vae_of_ncp_vae_knows_nothing_of_its_classifier(digits):
+    """Its update is that of f = 0; and once epochs were set aside for it, only the classifier learns."""
+    torch.manual_seed(0)
+    model = hl.build_model(hl.config.ModelConfig(kind="ncpvae", latent_dims=(2, 3)))
+    x = digits.batch(slice(0, 20))
+    before, (alpha, bound) = [], model.algorithm(x, hl.TrainingConfig(), 1.0, gen())
+    for _ in range(2):
+        before.append(torch.autograd.grad(bound.loss, model.parameter_groups()["beta_phi"], retain_graph=True))
+        with torch.no_grad():
+            for p in model.prior.parameters():
+                p.mul_(3)
+        _, bound = model.algorithm(x, hl.TrainingConfig(), 1.0, gen())
+    assert all(torch.equal(a, b) for a, b in zip(*before, strict=True))
+    assert not alpha.loss.isnan() and alpha.group == "alpha"
+    model.vae_epochs = 2.0
+    groups = [[update.group for update in model.algorithm(x, hl.TrainingConfig(), e, gen())] for e in (0.0, 1.9, 2.0)]
+    assert groups == [["beta_phi"], ["beta_phi"], ["alpha"]]
