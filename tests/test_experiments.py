@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hebm_lib import build_model, load_experiment
 from hebm_lib.experiments import EXPERIMENTS, experiment_of
+from hebm_lib.experiments.shapes import SHAPES_RUNS
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -61,3 +64,24 @@ def test_experiment_of_says_which_models_there_are():
         experiment_of("mnist", "steep")
     with pytest.raises(ValueError, match="nothing there"):
         experiment_of("mnits")
+
+
+def test_runs_of_shapes_differ_in_what_they_are_named_for():
+    """Same images, ladders, σ, length and order of images; the weights of pro-VLAE's three entries are the same, too."""
+    ours, runs = load_experiment("shapes3d"), [load_experiment(name) for name in SHAPES_RUNS]
+    for run in runs:
+        assert run.data == ours.data and run.training.epochs == ours.training.epochs
+        assert (run.model.generator, run.model.inference, run.model.sigma) == (
+            ours.model.generator,
+            ours.model.inference,
+            ours.model.sigma,
+        )
+        assert run.training.optimiser == ours.training.optimiser and run.training.batch_size == ours.training.batch_size
+    weighed = load_experiment("shapes3d-beta8").training
+    assert replace(weighed, kl_weights=()) == ours.training and weighed.kl_weights == (8.0,) * 3
+    stepped = load_experiment("shapes3d-progressive").training
+    assert replace(stepped, energy=replace(stepped.energy, level_epochs=0.0)) == ours.training
+    for s in (1, 2, 3):
+        model = build_model(load_experiment(f"shapes3d-provlae-s{s}").model)
+        last = ours.training.epochs - 0.01
+        assert sum(model.progress(last)) == s == 3 - sum(model.waiting(last)), "after s steps s levels take part"

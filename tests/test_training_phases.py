@@ -15,7 +15,7 @@ from hebm_lib.exact import Grid2D
 from hebm_lib.exact.targets import CoupledMixture, fit_by_chains
 from hebm_lib.plotting import plot_curves
 from hebm_lib.reproduction.publishing import thin
-from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_rate, phases_of
+from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_rate, ladder_alone, phases_of
 
 FREE = PriorConfig(hidden=(12, 12), spectral_norm=False, start="zero", chains=40, restart=0.1, jumps=2)
 PHASES = EnergyConfig(ladder_epochs=1, fit_steps=9, end_steps=7, batch_alone=50, schedule="cosine", average=0.9)
@@ -399,3 +399,34 @@ def test_both_means_of_a_difference_are_of_one_f(learn):
     before(codes)  # one call
     for now, then in zip(prior.buffers(), before.buffers(), strict=True):
         assert torch.equal(now, then)
+
+
+# ---- levels that join one after the other ---------------------------------------------------------------------------
+
+
+def test_a_level_that_waits_says_nothing_and_its_kl_has_a_weight_of_its_own():
+    """Level 1 of two waits: the generator learns nothing of its code, its encoder only of its KL; later all is as ever."""
+    model = build_model(tiny_model())
+    x = load_dataset("digits", "train").batch(slice(0, 10))
+    training = TrainingConfig(epochs=4, energy=EnergyConfig(ladder_epochs=4, level_epochs=2, inactive_kl=0.25))
+
+    def loss_at(epoch, config=training):
+        (update,) = ladder_alone(model, x, config, epoch, torch.Generator().manual_seed(1))
+        return update
+
+    early, entry = loss_at(1.9), next(r.entry for r in model.generator.rungs if r.entry is not None).linear.weight
+    assert not torch.autograd.grad(early.loss, entry, retain_graph=True)[0].any()
+    kl = early.terms["kl"]
+    expected = early.terms["sse"] / (2 * model.sigma**2) + 0.25 * kl[0] + kl[1]
+    assert early.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    late = loss_at(2.0)
+    assert torch.autograd.grad(late.loss, entry)[0].any()
+    at_once = replace(training, energy=EnergyConfig(ladder_epochs=4))
+    assert late.loss.item() == loss_at(2.0, at_once).loss.item() != early.loss.item()
+
+
+def test_all_levels_must_have_joined_before_the_energy_learns():
+    with pytest.raises(ValueError, match="last level joins after 2 epochs"):
+        experiment(EnergyConfig(ladder_epochs=2, level_epochs=2), epochs=3)
+    with pytest.raises(ValueError, match="level_epochs must not be negative"):
+        EnergyConfig(level_epochs=-1)

@@ -162,6 +162,12 @@ class ExperimentConfig:
             f"{self.model.image_size} with {self.model.image_channels}: set data.size and model.image_size, data.channels and "
             "model.image_channels alike",
         )
+        joined = (len(self.model.latent_dims) - 1) * self.training.energy.level_epochs
+        require(
+            joined < self.training.energy.ladder_epochs or not joined,
+            f"the last level joins after {joined:g} epochs (energy.level_epochs for each below the top), but the ladder learns "
+            f"alone for energy.ladder_epochs = {self.training.energy.ladder_epochs}: it must have joined by then",
+        )
         weights = self.training.kl_weights
         require(
             len(weights) in (0, len(self.model.latent_dims)),

@@ -62,6 +62,11 @@ class EnergyConfig:
 
     ladder_epochs: int = 0
     """Epochs with f = 0 at the start."""
+    level_epochs: float = 0.0
+    """In these epochs levels join one after the other, the top one first, the next below after so many epochs each: the
+    schedule of pro-VLAE. The generator sees zeros for the codes of levels that wait. 0: all take part at once."""
+    inactive_kl: float = 0.5
+    """Weight of the KL of levels that wait."""
     fit_steps: int = 0
     """Updates of α alone after them."""
     end_steps: int = 0
@@ -87,6 +92,8 @@ class EnergyConfig:
     def __post_init__(self):
         require_choices(self)
         for name in ("ladder_epochs", "fit_steps", "end_steps"):
+            require(getattr(self, name) >= 0, f"energy.{name} must not be negative, got {getattr(self, name)}")
+        for name in ("level_epochs", "inactive_kl"):
             require(getattr(self, name) >= 0, f"energy.{name} must not be negative, got {getattr(self, name)}")
         require(self.lr_alone >= 0, f"energy.lr_alone must not be negative, got {self.lr_alone}")
         require(self.batch_alone > 0, f"energy.batch_alone must be positive, got {self.batch_alone}")

@@ -19,6 +19,7 @@ from hebm_lib.experiments.ablations import ablation_experiments
 from hebm_lib.experiments.baselines import baseline_experiments
 from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn
+from hebm_lib.experiments.shapes import shapes_experiments
 from hebm_lib.experiments.table2 import table_2_experiments
 from hebm_lib.model import BUILDERS
 
@@ -194,6 +195,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         mnist_learned(
             "fashion-map-gaussian", "the same with f = 0 to the end", walls=False, energy=False, data="fashion-mnist"
         ),
+        *shapes_experiments(),
         authors_svhn("svhn-hs"),
         authors_svhn("svhn-fid"),
         *ablation_experiments(mnist()),

@@ -5,7 +5,7 @@ With the default `EnergyConfig` a run has one phase, Algorithm 1 from the first 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ __all__ = [
     "fit_jumps",
     "ladder_alone",
     "phases_of",
+    "waiting_levels",
 ]
 
 RATIO_SHARE = 3
@@ -100,10 +101,29 @@ def alpha_rate(phase: Phase, step: int, config: TrainingConfig, epoch: int) -> f
 def ladder_alone(
     model: JointEBM, x: Tensor, config: TrainingConfig, epoch: float, generator: torch.Generator
 ) -> Iterator[Update]:
-    """`algorithm_1` with f = 0: the update of β and φ alone."""
+    """`algorithm_1` with f = 0: the update of β and φ alone; with `EnergyConfig.level_epochs` of the levels that take part."""
     posterior = model.encode(x)
     z = model.draw(x, posterior=posterior, generator=generator)
+    waits = waiting_levels(config, model.latents.levels, epoch)
+    if any(waits):
+        parts = model.latents.split(z)
+        z = model.latents.join([0 * part if wait else part for part, wait in zip(parts, waits, strict=True)])
+        weights = config.kl_weights or (1.0,) * len(waits)
+        weights = tuple(config.energy.inactive_kl if wait else w for w, wait in zip(weights, waits, strict=True))
+        config = replace(config, kl_weights=weights)
     yield from learn_ladder(model, x, config, epoch, z=z, posterior=posterior, energy=False)
+
+
+def waiting_levels(config: TrainingConfig, levels: int, epoch: float) -> list[bool]:
+    """Which levels do not take part yet in the ladder's epochs, z_1 first.
+
+    Example:
+        >>> from hebm_lib.config import EnergyConfig
+        >>> config = TrainingConfig(epochs=9, energy=EnergyConfig(ladder_epochs=9, level_epochs=2))
+        >>> [waiting_levels(config, 3, epoch) for epoch in (0.0, 3.9, 4.0)]
+        [[True, True, False], [True, False, False], [False, False, False]]
+    """
+    return [epoch < below * config.energy.level_epochs for below in range(levels - 1, -1, -1)]
 
 
 @dataclass(frozen=True)
