@@ -13,7 +13,15 @@ from torch.distributions import Independent
 from hebm_lib.config import LangevinConfig, TrainingConfig
 from hebm_lib.model import JointEBM
 
-__all__ = ["Update", "algorithm_1", "learn_energy", "learn_ladder", "learn_ratio", "parameter_groups"]
+__all__ = [
+    "Update",
+    "algorithm_1",
+    "learn_energy",
+    "learn_ladder",
+    "learn_ratio",
+    "parameter_groups",
+    "logistic_update",
+]
 
 
 @dataclass
@@ -89,8 +97,21 @@ def learn_ratio(prior: nn.Module, z_plus: Tensor, *, generator: torch.Generator 
         generator: source of those draws.
     """
     noise = torch.randn(z_plus.shape, dtype=z_plus.dtype, device=z_plus.device, generator=generator)
-    f_plus, f_noise = on_both(prior, z_plus, noise)
-    loss = (nn.functional.softplus(-f_plus) + nn.functional.softplus(f_noise)).mean()
+    yield from logistic_update(prior, z_plus, noise)
+
+
+def logistic_update(f: nn.Module, z_plus: Tensor, z_minus: Tensor) -> Iterator[Update]:
+    """Logistic regression with the logit ``f(z)``, ``(n,)``: high on ``z_plus``, low on ``z_minus``, ``(n, d)`` each.
+
+    The best f is the log of the ratio of the two densities.
+
+    Example:
+        >>> f = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+        >>> next(logistic_update(f, torch.ones(5, 2), torch.zeros(5, 2))).group
+        'alpha'
+    """
+    f_plus, f_minus = on_both(f, z_plus, z_minus)
+    loss = (nn.functional.softplus(-f_plus) + nn.functional.softplus(f_minus)).mean()
     yield Update("alpha", loss, {"f_posterior": f_plus.mean(), "logistic_loss": loss})
 
 

@@ -322,9 +322,9 @@ class JointEBMPrior(nn.Module):
         A sum of perceptrons is one perceptron with block-diagonal weights, so every backend can run it.
         """
         if isinstance(self.energy, EnergyMLP):
-            weights, biases = _fixed(self.energy)
+            weights, biases = fixed_weights(self.energy)
         else:
-            per_level = [_fixed(f) for f in self.energy.levels]
+            per_level = [fixed_weights(f) for f in self.energy.levels]
             *inner, last = zip(*(weights for weights, _ in per_level), strict=True)
             *shifts, end = zip(*(biases for _, biases in per_level), strict=True)
             weights = [*(torch.block_diag(*layer) for layer in inner), torch.cat(last, 1)]
@@ -332,7 +332,7 @@ class JointEBMPrior(nn.Module):
         return Perceptron(weights, biases, self.energy.slope, self.energy.activation).to(dtype or weights[0].dtype)
 
 
-def _fixed(energy: EnergyMLP) -> tuple[list[Tensor], list[Tensor]]:
+def fixed_weights(energy: EnergyMLP) -> tuple[list[Tensor], list[Tensor]]:
     """A perceptron's weights and biases, spectral norm and the factor on f applied."""
     weights, biases = [], [layer.bias.detach() for layer in energy.layers]
     for layer in energy.layers:

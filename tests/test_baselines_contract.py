@@ -11,7 +11,7 @@ from conftest import tiny_experiment, tiny_model
 
 from hebm_lib import Trainer, build_model, load_dataset, load_experiment
 from hebm_lib.algorithm import algorithm_1, parameter_groups
-from hebm_lib.baselines import ABP, BIVA, HVAE, LVAE, NCPVAE, RAE, SRI, VAE, VLAE, LatentEBM, ProVLAE
+from hebm_lib.baselines import ABP, BIVA, HVAE, LVAE, NCPVAE, RAE, SRI, VAE, VLAE, LatentEBM, MultiNCP, ProVLAE
 from hebm_lib.checkpoint import CheckpointError, load_model, save_model
 from hebm_lib.config import (
     BaselineConfig,
@@ -85,6 +85,10 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
     "abp": (ABP, tiny_model(kind="abp", prior=NONE, baseline=SHORT, **ONE_LEVEL)),
     "sri": (SRI, tiny_model(kind="sri", prior=NONE, latent_dims=(4, 3, 2), baseline=SHORT, **THREE_MAPS)),
     "rae": (RAE, tiny_model(kind="rae", prior=NONE, baseline=BaselineConfig(components=3), **ONE_LEVEL)),
+    "multincp": (
+        MultiNCP,
+        tiny_model(kind="multincp", baseline=replace(SHORT, epochs_per_step=1.0), **ONE_LEVEL),
+    ),
     "ncpvae": (NCPVAE, tiny_model(kind="ncpvae")),
     "lvae": (
         LVAE,
@@ -297,8 +301,9 @@ def test_a_gradient_reaches_every_parameter(name, digits):
     model, config = make(name).train(), experiment(name)
     if hasattr(model, "settings"):
         model.settings = replace(model.settings, free_bits=0.0)  # free units have no gradient, that is their point
-    for update in updates(model, digits.batch(slice(0, 60)), config):
-        update.loss.backward(inputs=model.parameter_groups()[update.group])
+    for epoch in (0.0, 1.0, 2.0) if name == "multincp" else (1.0,):  # stages learn one after another
+        for update in updates(model, digits.batch(slice(0, 60)), config, epoch):
+            update.loss.backward(inputs=model.parameter_groups()[update.group])
     silent = {n for n, p in model.named_parameters() if p.grad is None or p.grad.abs().sum() == 0}
     # What is added to f everywhere: its gradient is 0 by Eq. 10.
     assert silent <= {"prior.energy.layers.2.bias"}

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import hebm_lib as hl
+from hebm_lib.algorithm import logistic_update
+from hebm_lib.baselines.multincp import StagedPrior
 from hebm_lib.baselines.ncpvae import resample
 from hebm_lib.training.on_codes import learn_on_codes
 from hebm_lib.training.phases import FixedCodes
@@ -64,3 +66,37 @@ def test_the_vae_of_ncp_vae_knows_nothing_of_its_classifier(digits):
     model.vae_epochs = 2.0
     groups = [[update.group for update in model.algorithm(x, hl.TrainingConfig(), e, gen())] for e in (0.0, 1.9, 2.0)]
     assert groups == [["beta_phi"], ["beta_phi"], ["alpha"]]
+
+
+def test_stages_add_up_in_the_chains_as_in_f():
+    prior = StagedPrior(hl.LatentSpec((2, 1)), stages=3, hidden=(8, 7), spectral_norm=False).eval()
+    z = torch.randn(20, 3)
+    for k in (1, 2, 3):
+        prior.begin(k)
+        by_hand = sum(f(z) for f in prior.stages[:k]).detach()
+        torch.testing.assert_close(prior(z).detach(), by_hand)
+        torch.testing.assert_close(prior.plain()(z), by_hand)
+        torch.testing.assert_close(prior.before(k)(z), by_hand - prior.stages[k - 1](z).detach())
+
+
+def test_stages_multiply_up_to_the_density_of_the_codes():
+    """Codes of N(3, 0.5²), where N(0, 1) hardly is. After three stages the prior's draws have their mean and deviation."""
+    torch.manual_seed(0)
+    prior = StagedPrior(hl.LatentSpec((1,)), stages=3, hidden=(30, 30), spectral_norm=False)
+    found = []
+    for stage in (1, 2, 3):
+        prior.begin(stage)
+        optimiser = torch.optim.Adam(prior.stages[stage - 1].parameters(), lr=5e-3)
+        grid = torch.linspace(-4, 8, 2001)[:, None]
+        noise = gen(stage)
+        for _ in range(250):
+            weight = prior.before(stage).log_prob_unnormalized(grid).softmax(0)  # p_{k-1} exactly, by quadrature
+            z_minus = grid[weight.multinomial(500, replacement=True, generator=noise)]
+            (update,) = logistic_update(prior.stages[stage - 1], 3 + 0.5 * torch.randn(500, 1), z_minus)
+            optimiser.zero_grad()
+            update.loss.backward()
+            optimiser.step()
+        weight = prior.log_prob_unnormalized(grid).softmax(0).detach()
+        mean = (weight * grid[:, 0]).sum()
+        found.append((mean.item(), (weight * (grid[:, 0] - mean).square()).sum().sqrt().item()))
+    assert abs(found[-1][0] - 3) < 0.1 and abs(found[-1][1] - 0.5) < 0.1, found

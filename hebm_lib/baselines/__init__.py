@@ -8,6 +8,7 @@ from hebm_lib.baselines.biva import BIVA
 from hebm_lib.baselines.hvae import HVAE
 from hebm_lib.baselines.lebm import LatentEBM
 from hebm_lib.baselines.lvae import LVAE
+from hebm_lib.baselines.multincp import MultiNCP
 from hebm_lib.baselines.ncpvae import NCPVAE
 from hebm_lib.baselines.provlae import ProVLAE
 from hebm_lib.baselines.rae import RAE
@@ -15,4 +16,4 @@ from hebm_lib.baselines.sri import SRI
 from hebm_lib.baselines.vae import VAE
 from hebm_lib.baselines.vlae import VLAE
 
-__all__ = ["ABP", "BIVA", "HVAE", "LVAE", "NCPVAE", "RAE", "SRI", "VAE", "VLAE", "LatentEBM", "ProVLAE"]
+__all__ = ["ABP", "BIVA", "HVAE", "LVAE", "NCPVAE", "RAE", "SRI", "VAE", "VLAE", "LatentEBM", "MultiNCP", "ProVLAE"]

@@ -73,6 +73,8 @@ class BaselineConfig:
     """RAE: weight of the decoder's squared weights."""
     components: int = 10
     """RAE: Gaussians of the mixture that is fitted to the codes."""
+    stages: int = 3
+    """Multi-NCP: density ratios of the prior, each learned for `epochs_per_step` epochs, the last to the end."""
     vae_epochs: float = 0.0
     """NCP-VAE: epochs of the VAE alone, after which it stands still and the classifier learns; 0 trains them side by side."""
 
@@ -85,6 +87,7 @@ class BaselineConfig:
             "baseline.code_weight and decoder_weight must not be negative",
         )
         require(self.components > 0, f"baseline.components must be at least 1, got {self.components}")
+        require(self.stages > 0, f"baseline.stages must be at least 1, got {self.stages}")
         require(self.epochs_per_step > 0, f"baseline.epochs_per_step must be positive, got {self.epochs_per_step}")
 
 

@@ -20,7 +20,7 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 
-__all__ = ["baseline_experiments"]
+__all__ = ["baseline_experiments", "published_baselines"]
 
 NO_ENERGY = PriorConfig(hidden=())
 NO_CHAIN = LangevinConfig(steps=0)

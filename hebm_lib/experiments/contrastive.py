@@ -11,7 +11,8 @@ from hebm_lib.config import (
     OptimiserConfig,
     PriorConfig,
 )
-from hebm_lib.experiments.table2 import image_ladder
+from hebm_lib.experiments.baselines import one_level
+from hebm_lib.experiments.table2 import FEW_STEPS, image_ladder
 
 __all__ = ["contrastive_experiments"]
 
@@ -59,9 +60,36 @@ def published_ncpvae() -> ExperimentConfig:
     )
 
 
-def contrastive_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
-    """All entries; ``mnist`` is the joint EBM on all of MNIST's digits."""
-    return [
-        *(ncpvae(joint) for joint in (mnist, image_ladder("svhn-11k"), image_ladder("celeba-64"))),
-        published_ncpvae(),
-    ]
+def multincp(joint: ExperimentConfig) -> ExperimentConfig:
+    """The latent EBM's size and a fifth of the epochs of ``joint`` or three, one stage per third of them."""
+    epochs = max(3, joint.training.epochs // 5)
+    return replace(
+        joint,
+        name=f"{joint.name}-multincp",
+        description="Multi-NCP: density ratios in three stages, posterior by a short run",
+        model=replace(
+            one_level(joint.model),
+            kind="multincp",
+            prior=CLASSIFIER,
+            baseline=replace(FEW_STEPS, epochs_per_step=epochs / 3),
+        ),
+        training=replace(joint.training, epochs=epochs, langevin=CHAIN, energy=EnergyConfig(), kl_warmup_epochs=0),
+    )
+
+
+def published_multincp(lebm: ExperimentConfig) -> ExperimentConfig:
+    """In the sizes of the latent EBM's own settings; what the publication has was not found."""
+    posterior = LangevinConfig(steps=20, step_size=0.1)
+    return replace(
+        lebm,
+        name="published-multincp",
+        description="Multi-NCP on SVHN in the latent EBM's sizes; for a GPU",
+        model=replace(lebm.model, kind="multincp", baseline=BaselineConfig(posterior=posterior, epochs_per_step=50.0)),
+    )
+
+
+def contrastive_experiments(mnist: ExperimentConfig, lebm: ExperimentConfig) -> list[ExperimentConfig]:
+    """All entries; ``mnist`` is the joint EBM on all of MNIST's digits, ``lebm`` the latent EBM as published."""
+    joints = (mnist, image_ladder("svhn-11k"), image_ladder("celeba-64"))
+    ours = [entry(joint) for entry in (ncpvae, multincp) for joint in joints]
+    return [*ours, published_ncpvae(), published_multincp(lebm)]

@@ -16,7 +16,7 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 from hebm_lib.experiments.ablations import ablation_experiments
-from hebm_lib.experiments.baselines import baseline_experiments
+from hebm_lib.experiments.baselines import baseline_experiments, published_baselines
 from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn
 from hebm_lib.experiments.shapes import shapes_experiments
@@ -201,7 +201,9 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         *ablation_experiments(mnist()),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
         *table_2_experiments(mnist()),
-        *contrastive_experiments(mnist()),
+        *contrastive_experiments(
+            mnist(), next(config for config in published_baselines() if config.name == "published-lebm")
+        ),
     )
 }
 
@@ -218,6 +220,7 @@ KIND_NAMES = {
     "sri": "SRI",
     "rae": "RAE",
     "ncpvae": "NCP-VAE",
+    "multincp": "Multi-NCP",
     "joint-ebm": "joint EBM",
 }
 """Kinds of models as the book writes them."""
