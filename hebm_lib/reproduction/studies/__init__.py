@@ -4,7 +4,15 @@
 named in the line below.
 """
 
-from hebm_lib.reproduction.studies import ablations, anomaly, fixed_codes, latent_attack, long_run, out_of_distribution
+from hebm_lib.reproduction.studies import (
+    ablations,
+    anomaly,
+    disentanglement,
+    fixed_codes,
+    latent_attack,
+    long_run,
+    out_of_distribution,
+)
 from hebm_lib.reproduction.studies.study import Study, load_study, open_parts, run_study
 
 __all__ = ["STUDIES", "Study", "load_study", "open_parts", "run_studies", "run_study"]
@@ -18,6 +26,7 @@ STUDIES: dict[str, Study] = {
         anomaly.STUDY,
         ablations.STUDY,
         fixed_codes.STUDY,
+        disentanglement.STUDY,
     )
 }
 """Every study by its name."""
