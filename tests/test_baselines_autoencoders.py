@@ -90,3 +90,82 @@ def test_the_mixture_is_fitted_to_the_codes_of_the_checkpoint():
     normal = MixturePrior(model.latents).log_prob_unnormalized(codes).mean()
     assert model.prior.log_prob_unnormalized(codes).mean() > normal
     assert (model.prior.sample(2000, generator=gen()).mean(0) - codes.mean(0)).abs().max() < 0.1 * codes.std()
+
+
+# ---- two-stage VAE --------------------------------------------------------------------------------------------------
+
+
+def test_the_best_pixel_noise_is_the_root_mean_square_error(x):
+    """γ_x² = SSE / D, where the loss's derivative is 0; and its derivative elsewhere is D - SSE / γ_x²."""
+    model = make("twostage").double()
+    slope, error = None, 64 * 0.4**2
+    for _ in range(2):
+        model.sigma = sigma = (error / 64) ** 0.5
+        loss, terms = model.first_loss(x.double(), 1.0, gen())
+        error = terms["sse"].item()
+        (slope,) = torch.autograd.grad(loss, model.generator.log_noise)
+        assert slope.item() == pytest.approx(64 - error / sigma**2, abs=1e-6)
+    assert abs(slope.item()) < 1e-6
+
+
+def test_the_two_losses_add_up_to_the_bound(x):
+    """E log q(z_1|x) + second loss is the KL of both levels; the first loss with N(0, I) is a VAE's."""
+    model = make("twostage").double().eval()
+    model.generator.log_noise.data.fill_(-0.3)
+    model.prior.log_noise.data.fill_(-0.5)
+    many = x[:1].double().expand(20_000, -1, -1, -1)
+    with torch.no_grad():
+        draw = model.infer(many, model.noise(many, gen(1)))
+        low = model.latents.columns(1)
+        of_codes = torch.distributions.Normal(draw.mean[:, low], draw.scale[:, low]).log_prob(draw.z[:, low]).sum(1)
+        second, _ = model.second_loss(many, 1.0, gen(2))
+        first, terms = model.first_loss(many, 0.0, gen(3))
+        found = model.terms(many, draw)
+    error = (draw.kl.sum(1) - of_codes).std().item() / 20_000**0.5
+    assert second.item() == pytest.approx((draw.kl.sum(1) - of_codes).mean().item(), abs=6 * error)
+    assert -first.item() == pytest.approx(found.reconstruction.mean().item(), rel=1e-3)
+    q = model.inference.first(x[:1].double())
+    exact = torch.distributions.kl_divergence(q.base_dist, torch.distributions.Normal(0.0, 1.0)).sum()
+    assert terms["kl_first"].item() == pytest.approx(exact.item())
+
+
+def test_stages_take_turns():
+    data, config = load_dataset("digits", "train").subset(slice(0, 300)), experiment("twostage", epochs=2)
+    seen = []
+
+    def keep(trainer):
+        groups = trainer.model.parameter_groups()
+        seen.append({name: [p.detach().clone() for p in group] for name, group in groups.items()})
+
+    start = make("twostage").parameter_groups()
+    model = make("twostage")
+    model.settings = replace(model.settings, first_stage=1.0)
+    Trainer(model, config, progress=False).fit(data, on_epoch=keep)
+
+    def same(one, other):
+        return [torch.equal(a, b) for a, b in zip(one, other, strict=True)]
+
+    assert all(same(start["second"], seen[0]["second"])) and not any(same(start["first"], seen[0]["first"]))
+    assert all(same(seen[0]["first"], seen[1]["first"])) and not any(same(seen[0]["second"], seen[1]["second"]))
+
+
+def test_a_linear_second_stage_learns_the_law_of_its_codes():
+    """Codes with a known covariance: f, γ_z linear is factor analysis, whose evidence the second loss bounds."""
+    model = make("twostage")
+    codes = torch.randn(4000, 3, generator=gen(1)) @ torch.diag(torch.tensor([2.0, 0.5, 0.5]))
+    model.inference.first = lambda_first = nn.Module()
+    lambda_first.forward = lambda x: diagonal_gaussian(x, torch.full_like(x, 1e-3))
+    optimiser, source = torch.optim.Adam(model.parameter_groups()["second"], lr=1e-2), gen(2)
+    for _ in range(600):
+        batch = codes[torch.randint(len(codes), (200,), generator=source)]
+        loss, _ = model.second_loss(batch, 1.0, source)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        z = model.prior.sample(20_000, generator=gen(3))[:, :3]
+        loss, _ = model.second_loss(codes, 1.0, gen(4))
+    law = torch.distributions.MultivariateNormal(codes.mean(0), codes.T.cov())
+    entropy = -law.log_prob(codes).mean()
+    assert entropy - 0.02 < loss < entropy + 0.15, "minus the bound is at least the entropy, and near it"
+    torch.testing.assert_close(z.std(0), codes.std(0), rtol=0.1, atol=0)

@@ -13,7 +13,22 @@ from hebm_lib.baselines.ncpvae import NCPVAE
 from hebm_lib.baselines.provlae import ProVLAE
 from hebm_lib.baselines.rae import RAE
 from hebm_lib.baselines.sri import SRI
+from hebm_lib.baselines.two_stage import TwoStageVAE
 from hebm_lib.baselines.vae import VAE
 from hebm_lib.baselines.vlae import VLAE
 
-__all__ = ["ABP", "BIVA", "HVAE", "LVAE", "NCPVAE", "RAE", "SRI", "VAE", "VLAE", "LatentEBM", "MultiNCP", "ProVLAE"]
+__all__ = [
+    "ABP",
+    "BIVA",
+    "HVAE",
+    "LVAE",
+    "NCPVAE",
+    "RAE",
+    "SRI",
+    "VAE",
+    "VLAE",
+    "LatentEBM",
+    "MultiNCP",
+    "ProVLAE",
+    "TwoStageVAE",
+]

@@ -65,6 +65,8 @@ class BaselineConfig:
     """pro-VLAE: weight of the KL of levels that do not take part yet."""
     posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(steps=20, step_size=0.1))
     """Latent EBM, ABP, SRI: steps and step size of the chain that stands in for an inference network."""
+    first_stage: float = 5.0
+    """Two-stage VAE: after so many epochs the first stage stands still and the second learns its codes."""
     code_weight: float = 1e-4
     """RAE: weight of the mean square of the codes, beside the mean square error per pixel of images in [0, 1]."""
     decoder: Literal["weights", "spectral"] = "weights"
@@ -80,7 +82,7 @@ class BaselineConfig:
 
     def __post_init__(self):
         require_choices(self)
-        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl", "vae_epochs"):
+        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl", "vae_epochs", "first_stage"):
             require(getattr(self, name) >= 0, f"baseline.{name} must not be negative, got {getattr(self, name)}")
         require(
             self.code_weight >= 0 and self.decoder_weight >= 0,

@@ -219,6 +219,7 @@ KIND_NAMES = {
     "abp": "ABP",
     "sri": "SRI",
     "rae": "RAE",
+    "twostage": "2s-VAE",
     "ncpvae": "NCP-VAE",
     "multincp": "Multi-NCP",
     "joint-ebm": "joint EBM",

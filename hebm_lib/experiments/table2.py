@@ -113,7 +113,25 @@ def later_systems(joint: ExperimentConfig) -> dict[str, tuple[str, ModelConfig, 
     whole = replace(model.generator, entries=("map",) * len(model.generator.entries))
     dims = tuple(max(8, dim) for dim in model.latent_dims)
     sri = replace(model, kind="sri", prior=NO_ENERGY, latent_dims=dims, generator=whole, baseline=FEW_STEPS)
+    up, down = alone.inference, alone.generator
+    # The encoder passes all its places before z_1 is read; z_1 is all that the image is made of.
+    two_stage = replace(
+        alone,
+        kind="twostage",
+        latent_dims=alone.latent_dims * 2,
+        generator=replace(down, factors=(0,), widths=(256,), entries=("map",), join="replace"),
+        inference=replace(
+            up,
+            factors=up.plain_factors[:1],
+            widths=up.plain_widths[:1],
+            reads=("map",),
+            plain_factors=up.plain_factors[1:],
+            plain_widths=up.plain_widths[1:],
+        ),
+        baseline=BaselineConfig(first_stage=0.7 * plain.epochs),
+    )
     return {
+        "twostage": ("2s-VAE: a VAE, and a second one on its codes", two_stage, plain),
         "abp": (
             "ABP: one level, a persistent chain per image",
             replace(alone, kind="abp", baseline=FEW_STEPS),
@@ -205,8 +223,45 @@ def published_systems() -> list[ExperimentConfig]:
     sri_training = TrainingConfig(
         epochs=600, langevin=NO_CHAIN, optimiser=OptimiserConfig(lr_beta_phi=8e-5, betas=(0.5, 0.999), lr_decay=0.9965)
     )
+    two_stage = ModelConfig(
+        kind="twostage",
+        latent_dims=(64, 64),
+        image_size=64,
+        image_channels=3,
+        generator=GeneratorConfig(
+            factors=(0,),
+            widths=(1024,),
+            entries=("map",),
+            join="replace",
+            top_hidden=(1024,) * 3,
+            base_factor=4,
+            base_width=128,
+            plain_factors=(2,),
+            plain_widths=(64,),
+            batch_norm=True,
+        ),
+        inference=InferenceConfig(
+            factors=(2,),
+            widths=(64,),
+            reads=("map",),
+            top_hidden=(1024,),
+            plain_factors=(4,),
+            plain_widths=(128,),
+            batch_norm=True,
+        ),
+        prior=NO_ENERGY,
+        sigma=1.0,
+        baseline=BaselineConfig(first_stage=400),
+    )
+    two_stage_training = TrainingConfig(
+        epochs=1200,
+        batch_size=64,
+        langevin=NO_CHAIN,
+        optimiser=OptimiserConfig(lr_beta_phi=1e-4, betas=(0.9, 0.999), lr_decay=0.9977),
+    )
     colour = DataConfig(name="svhn", size=32, fit="resize", channels=3)
     entries = (
+        ("published-twostage", "2s-VAE's default networks", faces, two_stage, two_stage_training),
         ("published-abp", "ABP on SVHN, as far as its settings are remembered", colour, abp, abp_training),
         ("published-sri", "short-run inference's own settings, on larger faces", faces, sri, sri_training),
         ("published-rae", "RAE-SN's CelebA settings", faces, rae, rae_training),
