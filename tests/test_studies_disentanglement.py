@@ -106,6 +106,7 @@ def test_shades_are_shares_and_lines_part_the_levels():
     assert shown.max() == 1 and shown.min() == 0 and shown[4, 3].item() == pytest.approx(0.9)
     assert sorted(text.get_text() for text in ax.texts) == ["0.9", "1.0"]
     assert [line.get_xdata()[0] for line in ax.lines] == [2.5]
+    assert [label.get_text() for label in ax.get_xticklabels()][2:4] == ["$z_{1,3}$", "$z_{2,1}$"]
     assert [label.get_color() == "black" for label in ax.get_xticklabels()] == active
 
 

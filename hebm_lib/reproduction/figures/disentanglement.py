@@ -37,7 +37,7 @@ def draw_factors(rows: Tensor | None = None) -> Figure:
     """`factor_rows` as a picture, each row with its factor's name and how many values it has."""
     rows = factor_rows() if rows is None else rows
     height, width = rows.shape[:2]
-    figure, ax = plt.subplots(figsize=(0.78 * width + 1.4, 0.78 * height))
+    figure, ax = plt.subplots(figsize=(0.78 * width + 1.4, 0.78 * height), layout="constrained")
     picture = rows.flatten(0, 1).float() / 127.5 - 1
     grid = image_grid(picture, width, pad=2)
     ax.imshow(grid, interpolation="nearest")
@@ -48,6 +48,7 @@ def draw_factors(rows: Tensor | None = None) -> Figure:
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    ax.grid(False)
     return figure
 
 
@@ -75,7 +76,7 @@ def draw_information(
                     color="white" if share > 0.55 else "black",
                     fontsize=8,
                 )
-    names = [f"$z_{level + 1},_{unit + 1}$" for level, n in enumerate(dims) for unit in range(n)]
+    names = [f"$z_{{{level + 1},{unit + 1}}}$" for level, n in enumerate(dims) for unit in range(n)]
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks(range(len(shares)), list(FACTORS)[: len(shares)])
     for label, speaks in zip(ax.get_xticklabels(), active or [True] * len(names), strict=True):
@@ -127,5 +128,6 @@ def draw_units_traversed(images: Tensor, dims: Sequence[int], titles: Sequence[s
         ax.set_xticks([])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
+        ax.grid(False)
         ax.set_title(titles[level] if titles else f"$z_{level + 1}$", loc="left")
     return figure
