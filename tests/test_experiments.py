@@ -85,3 +85,19 @@ def test_runs_of_shapes_differ_in_what_they_are_named_for():
         model = build_model(load_experiment(f"shapes3d-provlae-s{s}").model)
         last = ours.training.epochs - 0.01
         assert sum(model.progress(last)) == s == 3 - sum(model.waiting(last)), "after s steps s levels take part"
+
+
+@pytest.mark.parametrize("name", ["svhn-hs", "svhn-fid"])
+def test_the_authors_adam(name):
+    """train_hs.py and train_fid.py give Adam betas=(0, 0.9), for f as for the ladders."""
+    optimiser = load_experiment(name).training.optimiser
+    assert (optimiser.betas, optimiser.lr_alpha, optimiser.lr_beta_phi) == ((0.0, 0.9), 2e-6, 3e-4)
+
+
+def test_svhn_and_its_control_differ_in_the_phases_of_the_energy_alone():
+    """So they share first weights, order of images and noise: a pair that can be compared seed by seed."""
+    ours, control, authors = (load_experiment(name) for name in ("svhn", "svhn-gaussian", "svhn-hs"))
+    assert ours.model == control.model and ours.data == control.data
+    assert ours.model.generator == authors.model.generator and ours.model.inference == authors.model.inference
+    assert replace(ours.training, energy=control.training.energy) == control.training
+    assert control.training.energy.ladder_epochs == control.training.epochs == 100

@@ -18,7 +18,7 @@ from hebm_lib.config import (
 from hebm_lib.experiments.ablations import ablation_experiments
 from hebm_lib.experiments.baselines import baseline_experiments, published_baselines
 from hebm_lib.experiments.contrastive import contrastive_experiments
-from hebm_lib.experiments.images import authors_svhn
+from hebm_lib.experiments.images import authors_svhn, svhn_learned
 from hebm_lib.experiments.shapes import shapes_experiments
 from hebm_lib.experiments.table2 import table_2_experiments
 from hebm_lib.model import BUILDERS
@@ -198,6 +198,8 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         *shapes_experiments(),
         authors_svhn("svhn-hs"),
         authors_svhn("svhn-fid"),
+        svhn_learned("svhn", "SVHN (svhn-11k), the authors' four levels, the energy learned in phases (Fig. 4)"),
+        svhn_learned("svhn-gaussian", "the same with f = 0 to the end: VLAE", energy=False),
         *ablation_experiments(mnist()),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012", "")),
         *table_2_experiments(mnist()),
