@@ -22,8 +22,8 @@ What differs from the published settings (entry ``published-rae``, CelebA at 64�
 one level, where each halving has a plain convolution beside the strided one of 4×4 instead of one of 5×5, the decoder begins
 at 8×8 with 1,024 channels and ends with a tanh instead of a sigmoid; leaky ReLU instead of ReLU; the learning rate falls by
 a factor each epoch instead of halving on a plateau; the centre square of our packs instead of one of 140. The gradient
-penalty on the decoder, their third variant, is left out. The entries ``mnist-rae``, ``svhn-rae`` and ``celeba-rae`` have the
-widths of the other models of their tables, no batch norm, and RAE-L2.
+penalty on the decoder, their third variant, is left out. The entries ``mnist-rae``, ``svhn-11k-rae`` and ``celeba-64-rae``
+have the widths of the other models of their tables, no batch norm, and RAE-L2.
 """
 
 from collections.abc import Iterator
