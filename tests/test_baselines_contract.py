@@ -15,6 +15,7 @@ from hebm_lib.baselines import (
     ABP,
     BIVA,
     HVAE,
+    JEBM,
     LVAE,
     NCPVAE,
     RAE,
@@ -115,6 +116,7 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
         MultiNCP,
         tiny_model(kind="multincp", baseline=replace(SHORT, epochs_per_step=1.0), **ONE_LEVEL),
     ),
+    "jebm": (JEBM, tiny_model(kind="jebm", baseline=SHORT)),
     "ncpvae": (NCPVAE, tiny_model(kind="ncpvae")),
     "lvae": (
         LVAE,
@@ -333,7 +335,7 @@ def test_a_gradient_reaches_every_parameter(name, digits):
             update.loss.backward(inputs=model.parameter_groups()[update.group])
     silent = {n for n, p in model.named_parameters() if p.grad is None or p.grad.abs().sum() == 0}
     # What is added to f everywhere: its gradient is 0 by Eq. 10.
-    assert silent <= {"prior.energy.layers.2.bias"}
+    assert silent <= {"prior.energy.layers.2.bias", *(f"prior.energy.levels.{i}.layers.2.bias" for i in (0, 1))}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -7,6 +7,7 @@ import torch
 
 import hebm_lib as hl
 from hebm_lib.algorithm import logistic_update
+from hebm_lib.baselines.jebm import TiltedChain
 from hebm_lib.baselines.multincp import StagedPrior
 from hebm_lib.baselines.ncpvae import resample
 from hebm_lib.training.on_codes import learn_on_codes
@@ -100,3 +101,23 @@ def test_stages_multiply_up_to_the_density_of_the_codes():
         mean = (weight * grid[:, 0]).sum()
         found.append((mean.item(), (weight * (grid[:, 0] - mean).square()).sum().sqrt().item()))
     assert abs(found[-1][0] - 3) < 0.1 and abs(found[-1][1] - 0.5) < 0.1, found
+
+
+def test_a_chain_without_energies_is_the_gaussian_it_says():
+    """z_1 = z_2 + N(0, s²): log p in closed form, log Z = 0; and its Langevin draws have that covariance."""
+    prior = TiltedChain(hl.LatentSpec((1, 1)), hidden=(2,), spectral_norm=False).requires_grad_(False).eval()
+    first, _, last = prior.conditionals[0]
+    first.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    last.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.0]]) / 1.2)
+    for layer in (first, last, *(f.layers[-1] for f in prior.energy.levels)):
+        layer.bias.zero_()
+    for f in prior.energy.levels:
+        f.layers[-1].weight.zero_()
+    s = 1.01  # a softplus of 1 above the floor
+    covariance = torch.tensor([[1 + s**2, 1.0], [1.0, 1.0]])
+    exact = torch.distributions.MultivariateNormal(torch.zeros(2), covariance)
+    z = exact.sample((50,))
+    torch.testing.assert_close(prior.log_prob_unnormalized(z), exact.log_prob(z))
+    drawn = prior.sample(4000, 120, 0.3, generator=gen())
+    torch.testing.assert_close(drawn.T.cov(), covariance, atol=0.2, rtol=0)
+    assert abs(prior.log_z(chains=200, temperatures=50, draws=20_000, generator=gen()).estimate) < 0.1

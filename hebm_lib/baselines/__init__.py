@@ -6,6 +6,7 @@ Importing this package makes their kinds known to `hebm_lib.model.build_model`.
 from hebm_lib.baselines.abp import ABP
 from hebm_lib.baselines.biva import BIVA
 from hebm_lib.baselines.hvae import HVAE
+from hebm_lib.baselines.jebm import JEBM
 from hebm_lib.baselines.lebm import LatentEBM
 from hebm_lib.baselines.lvae import LVAE
 from hebm_lib.baselines.multincp import MultiNCP
@@ -21,6 +22,7 @@ __all__ = [
     "ABP",
     "BIVA",
     "HVAE",
+    "JEBM",
     "LVAE",
     "NCPVAE",
     "RAE",

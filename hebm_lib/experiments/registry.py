@@ -224,6 +224,7 @@ KIND_NAMES = {
     "twostage": "2s-VAE",
     "ncpvae": "NCP-VAE",
     "multincp": "Multi-NCP",
+    "jebm": "JEBM",
     "joint-ebm": "joint EBM",
 }
 """Kinds of models as the book writes them."""
