@@ -1,8 +1,11 @@
 """``make experiments``: skips what is there, goes on where it was interrupted."""
 
+import json
+import re
+
 import pytest
 import torch
-from conftest import tiny_experiment
+from conftest import ROOT, tiny_experiment
 
 from hebm_lib.experiments import load_experiment
 from hebm_lib.reproduction import publishing
@@ -16,7 +19,27 @@ def test_every_run_of_the_book_is_in_the_registry_and_everything_published_is_a_
     for name in reproduce.BOOK_RUNS:
         assert load_experiment(name).name == name
     assert set(result_names()) <= set(reproduce.BOOK_RUNS)
-    assert reproduce.missing_runs() == [name for name in reproduce.BOOK_RUNS if name not in result_names()]
+
+
+NAMED = re.compile(r"""load_(?:result|seeds|pretrained)\(["']([\w@-]+)["']\)""")
+
+
+def test_every_run_that_a_page_names_is_a_run_of_the_book():
+    """Else `make experiments` would leave a page without its numbers."""
+    named = {name for page in ROOT.glob("notebooks/*.ipynb") for name in NAMED.findall(code_of(page))}
+    assert {"digits", "mnist-012"} <= named, "the pattern finds what pages read"
+    assert named <= set(reproduce.BOOK_RUNS)
+
+
+def code_of(page) -> str:
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_what_is_missing_comes_in_the_book_s_order(monkeypatch):
+    monkeypatch.setattr(reproduce, "BOOK_RUNS", ("digits", "mnist", "mnist-vae", "mnist@2", "mnist@3"))
+    monkeypatch.setattr(reproduce, "result_names", lambda: ["mnist", "mnist@3"])
+    assert reproduce.missing_runs() == ["digits", "mnist-vae", "mnist@2"]
 
 
 @pytest.fixture
