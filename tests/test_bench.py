@@ -72,7 +72,7 @@ def test_torchebm_runs_our_chain():
 
 
 def test_the_authors_step_learns():
-    step = AuthorsStep(load_experiment("digits"), CPU)
+    step = AuthorsStep(load_experiment("digits-capped"), CPU)
     x = torch.rand(20, 1, 8, 8) * 2 - 1
     parts = [step.model.generator, step.model.inference, step.energy]
     before = [p.detach().clone() for part in parts for p in part.parameters()]
@@ -118,7 +118,7 @@ def answers(name: str, device: torch.device) -> dict:
 
 def test_contenders_elsewhere_run_in_another_process_and_say_what_went_wrong():
     torch.set_num_threads(2)
-    with timing.Elsewhere(answers, "digits", CPU) as elsewhere:
+    with timing.Elsewhere(answers, "digits-capped", CPU) as elsewhere:
         assert elsewhere("who")["process"] == elsewhere.process.pid != os.getpid()
         assert elsewhere("who")["threads"] == 2, "contenders have as many threads as the process that asks"
         with pytest.raises(ValueError, match="fell over"):
@@ -158,7 +158,7 @@ def test_a_run_has_every_contender_and_positive_times(result):
         assert entry["rows"][entry["default"]]["seconds"] > 0
         assert set(entry["parts"]) == {"noise", "weights", "products by torch"}
     (step,) = result["steps"]
-    assert step["experiment"] == "digits" and sum(step["profile"].values()) == pytest.approx(1, abs=0.01)
+    assert step["experiment"] == "digits-capped" and sum(step["profile"].values()) == pytest.approx(1, abs=0.01)
     assert all(0 <= share <= 1 for share in step["profile"].values())
     assert set(result["scaling"]) == {"K", "batch", "width", "latent size"}
 
@@ -192,7 +192,7 @@ def test_quick_prints_tables_and_stores_nothing(result, monkeypatch, capsys, tmp
     monkeypatch.setattr(bench, "write_page", lambda: pytest.fail("--quick writes no page"))
     assert main(["bench", "--quick"]) == 0
     said = capsys.readouterr().out
-    assert "| authors' loop |" in said and "| digits, 100 |" in said and "exponent" in said
+    assert "| authors' loop |" in said and "| digits-capped, 100 |" in said and "exponent" in said
     assert not list(tmp_path.iterdir())
 
 

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
     """Two models of the registry, one round."""
-    return family.time_family(["digits", "mnist-lebm"], 1, CPU)
+    return family.time_family(["digits-capped", "mnist-lebm"], 1, CPU)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_family_is_every_kind_on_the_same_images():
 
 
 def test_chains_are_those_of_a_training_step():
-    assert family.chain_steps(load_experiment("mnist")) == {"prior": 60}
+    assert family.chain_steps(load_experiment("mnist-capped")) == {"prior": 60}
     assert family.chain_steps(load_experiment("mnist-lebm")) == {"prior": 60, "posterior": 8}
     for kind in ("vae", "vlae", "provlae", "lvae", "hvae", "biva"):
         assert family.chain_steps(load_experiment(f"mnist-{kind}")) == {}
@@ -48,7 +48,7 @@ def test_chains_are_those_of_a_training_step():
 def test_a_row_is_complete(rows):
     assert json.loads(json.dumps(rows)) == rows
     digits, lebm = rows
-    assert (digits["experiment"], digits["kind"], lebm["kind"]) == ("digits", "joint-ebm", "lebm")
+    assert (digits["experiment"], digits["kind"], lebm["kind"]) == ("digits-capped", "joint-ebm", "lebm")
     assert list(digits["chains"]) == ["prior"] and list(lebm["chains"]) == ["prior", "posterior"]
     assert lebm["chains"]["posterior"]["steps"] == 8 and lebm["parameters"]["inference"] == 0
     for row in rows:
@@ -59,12 +59,12 @@ def test_a_row_is_complete(rows):
 
 def test_parameters_are_those_of_the_published_run():
     published = json.loads((ROOT / "book" / "results" / "mnist.json").read_text())
-    assert family.parameters(load_experiment("mnist")) == published["parameters"]
+    assert family.parameters(load_experiment("mnist-capped")) == published["parameters"]
 
 
 def test_what_is_timed_is_the_trainers_step():
     """A turn is so many steps of Algorithm 1 on one batch, and its chains are of the experiment's length."""
-    sides = family.model_side("digits", CPU)
+    sides = family.model_side("digits-capped", CPU)
     step, prior = sides["step"].args[0], sides["prior"].args[0]
     trainer = step.func.__self__
     before = [p.detach().clone() for p in trainer.model.parameters()]

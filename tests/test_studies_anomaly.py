@@ -106,11 +106,11 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one(small, tmp_path, monkeyp
 
 @pytest.mark.parametrize("kind", anomaly.KINDS)
 def test_every_model_of_the_table_has_the_same_budget(kind):
-    config, base = anomaly.anomaly_config(kind, 4), load_experiment("mnist")
+    config, base = anomaly.anomaly_config(kind, 4), load_experiment("mnist-capped")
     assert (config.training.epochs, config.training.batch_size) == (10 if kind == "lebm" else 20, 100)
     assert config.training.seed == base.training.seed and config.model.sigma == base.model.sigma
     assert replace(config.data) == base.data and "anomaly" in config.name
-    same = load_experiment("mnist" if kind == "joint-ebm" else f"mnist-{kind}")
+    same = load_experiment("mnist-capped" if kind == "joint-ebm" else f"mnist-{kind}")
     assert config.training.kl_warmup_epochs * anomaly.IMAGES == same.training.kl_warmup_epochs * 60_000
     assert config.model.baseline.free_bits_epochs * anomaly.IMAGES == same.model.baseline.free_bits_epochs * 60_000
 

@@ -73,6 +73,8 @@ class EnergyConfig:
     """Updates of α alone after the last epoch."""
     lr_alone: float = 1e-3
     """The first learning rate of both; it falls to zero along a cosine."""
+    lr_end: float = 0.0
+    """The ``end`` phase's own, which may have to be lower: its f is steep already. 0 is `lr_alone`."""
     batch_alone: int = 200
     """Codes per update of both."""
     density_ratio: bool = False
@@ -96,6 +98,7 @@ class EnergyConfig:
         for name in ("level_epochs", "inactive_kl"):
             require(getattr(self, name) >= 0, f"energy.{name} must not be negative, got {getattr(self, name)}")
         require(self.lr_alone >= 0, f"energy.lr_alone must not be negative, got {self.lr_alone}")
+        require(self.lr_end >= 0, f"energy.lr_end must not be negative, got {self.lr_end}")
         require(self.batch_alone > 0, f"energy.batch_alone must be positive, got {self.batch_alone}")
         require(self.updates > 0, f"energy.updates must be at least 1, got {self.updates}")
         require(0 <= self.average < 1, f"energy.average must be at least 0 and below 1, got {self.average}")

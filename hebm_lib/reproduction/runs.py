@@ -30,6 +30,11 @@ SEEDS = (
     "fashion-vlae",
     "fashion-vae",
     "fashion-hvae",
+    "mnist-gaussian",
+    "fashion-map",
+    "fashion-map-gaussian",
+    "mnist-capped",
+    "mnist-012-capped",
 )
 """Experiments that the book trains with three seeds; the first seed's weights are published, the others' numbers."""
 
@@ -38,6 +43,8 @@ FIVE_SEEDS = ("mnist-map", "mnist-map-gaussian")
 
 BOOK_RUNS = (
     "digits",
+    "digits-gaussian",
+    "digits-capped",
     *SEEDS,
     *FIVE_SEEDS,
     "mnist-012-2d",

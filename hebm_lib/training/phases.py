@@ -94,7 +94,7 @@ def alpha_rate(phase: Phase, step: int, config: TrainingConfig, epoch: int) -> f
     o, e = config.optimiser, config.energy
     falling = 0.5 * (1 + math.cos(math.pi * phase.progress(step)))
     if phase.alone:
-        return e.lr_alone * falling
+        return (e.lr_end if phase.name == "end" and e.lr_end else e.lr_alone) * falling
     return o.lr_alpha * o.lr_decay**epoch * (falling if e.schedule == "cosine" else 1.0)
 
 

@@ -22,7 +22,7 @@ from hebm_lib.training import Trainer
 
 __all__ = ["EXPERIMENTS", "KINDS", "time_step"]
 
-EXPERIMENTS = ("digits", "mnist", "svhn-hs")
+EXPERIMENTS = ("digits-capped", "mnist-capped", "svhn-hs")
 
 KINDS = {
     "convolutions": ("convolution", "mkldnn", "cudnn"),

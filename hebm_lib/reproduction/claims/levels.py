@@ -5,9 +5,20 @@ from hebm_lib.reproduction.tables import budget, number, percent, table
 
 __all__ = ["FASHION", "SECOND", "THREE_LEVELS", "figure5", "figure6", "readers", "table1"]
 
-THREE_LEVELS = {"mnist": "joint EBM", "mnist-vlae": "VLAE"}
+THREE_LEVELS = {
+    "mnist": "joint EBM",
+    "mnist-gaussian": "the same ladder, f = 0",
+    "mnist-map": "joint EBM, no walls",
+    "mnist-map-gaussian": "the same ladder, f = 0",
+    "mnist-vlae": "VLAE",
+}
 """Models of all ten digits on the same three levels."""
-FASHION = {"fashion": "joint EBM", "fashion-vlae": "VLAE"}
+FASHION = {
+    "fashion": "joint EBM",
+    "fashion-map": "joint EBM, no walls",
+    "fashion-map-gaussian": "the same ladder, f = 0",
+    "fashion-vlae": "VLAE",
+}
 """The same networks on Fashion-MNIST."""
 SECOND = "read by the crisp-digit classifier"
 
@@ -49,7 +60,8 @@ def figure6(variants: bool = False) -> str:
     if variants:
         names |= {
             "mnist-012-gaussian": "no energy, f = 0",
-            "mnist-012-mild": "f 1-Lipschitz",
+            "mnist-012-capped": "f 10-Lipschitz, fresh chains",
+            "mnist-012-mild": "f 1-Lipschitz, fresh chains",
             "mnist-012-rich": "rich bottom path",
         }
     for name, label in names.items():

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 
 from hebm_lib.checkpoint import load_pretrained, pretrained_names
+from hebm_lib.experiments import load_experiment
 from hebm_lib.plotting import plot_redraws, use_style
 from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.claims import paper_tables
@@ -52,7 +53,8 @@ def draw_cover() -> None:
         use_style()
         model = load_pretrained("mnist")
         generator = torch.Generator().manual_seed(3)
-        z, donors = (model.prior.sample(n, 60, 0.4, generator=generator) for n in (6, 8))
+        chain = load_experiment("mnist").training.langevin
+        z, donors = (model.prior.sample(n, chain.steps, chain.step_size, generator=generator) for n in (6, 8))
         figure = plot_redraws(model, z, donors)
         figure.savefig(ROOT / "book" / "images" / "hierarchy.png")
         matplotlib.pyplot.close(figure)

@@ -9,12 +9,14 @@ __all__ = ["latent_attack", "long_run"]
 
 CHAINS = {
     "mnist": "joint EBM, ten digits",
+    "mnist-capped": "the same, f 3-Lipschitz, fresh chains",
     "mnist-lebm": "latent EBM, ten digits",
     "mnist-vlae": "VLAE (no energy), ten digits",
     "mnist-012": "joint EBM, digits 0, 1, 2; one unit per level",
+    "mnist-012-capped": "the same, f 10-Lipschitz, fresh chains",
     "mnist-012-lebm": "latent EBM, digits 0, 1, 2; two units",
 }
-ATTACKED = {"mnist": "joint EBM", "mnist-vlae": "VLAE"}
+ATTACKED = {"mnist-capped": "joint EBM", "mnist-vlae": "VLAE"}
 BUDGET = "0.3"
 """The change of the image that an attack may make, as a share of the distance to the target."""
 
@@ -30,8 +32,8 @@ def long_run() -> str:
         distances = [number((found["distance"][i], found["distance_sd"][i]), 0) for i in (at, -1)]
         f = [f"{found['f'][i]:.1f}" for i in (at, -1)]
         most = [percent((max(found["class_shares"][i]), float("nan"))) for i in (at, -1)]
-        rows.append([label, *distances, " → ".join(f), " → ".join(most)])
-    header = ["model, K = 60", "digit Fréchet distance at K", "at 2,500 steps", "mean f, K → 2,500"]
+        rows.append([label, str(found["K"]), *distances, " → ".join(f), " → ".join(most)])
+    header = ["model", "K", "digit Fréchet distance at K", "at 2,500 steps", "mean f, K → 2,500"]
     return table([*header, "share of the commonest class, %"], rows)
 
 
@@ -39,9 +41,11 @@ def latent_attack() -> str:
     """Per model and attacked level: AUDDC, and how often the class changes within a budget."""
     rows, parts = [], load_study("latent-attack")
     for name, label in ATTACKED.items():
+        if name not in parts:
+            continue
         levels = parts[name]["levels"]
         areas = [(statistics.fmean(v["auddc"]), statistics.stdev(v["auddc"])) for v in levels.values()]
         rows.append([f"AUDDC, {label}", *(number(pair, 2) for pair in areas)])
         changed = [(v["budgets"][BUDGET]["changed"], float("nan")) for v in levels.values()]
         rows.append([f"class changed in %, {label}", *map(percent, changed)])
-    return table([f"attack on one level, {parts['mnist']['pairs']} pairs", "z_1", "z_2", "z_3"], rows)
+    return table([f"attack on one level, {parts['mnist-vlae']['pairs']} pairs", "z_1", "z_2", "z_3"], rows)

@@ -1,16 +1,13 @@
-"""Page 16: a prior with one thing changed, as curves over seeds, and chains stopped early, as pictures."""
+"""Page 16: a prior with one thing changed, as curves over seeds and as bars."""
 
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
-import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from hebm_lib.plotting import ALPHA, DATA, PHI, REFERENCE, draw_images
+from hebm_lib.plotting import ALPHA, PHI, REFERENCE
 
-__all__ = ["KIND_COLORS", "draw_kinds", "draw_setting", "explore_steps"]
+__all__ = ["KIND_COLORS", "draw_kinds", "draw_setting"]
 
 KIND_COLORS = {
     "gaussian": REFERENCE,
@@ -26,33 +23,28 @@ Pair = tuple[float, float]
 
 
 def draw_setting(
-    values: dict[str, Pair],
+    curves: dict[str, dict[str, Pair]],
     *,
     ax: Axes,
-    paper: dict[str, float] | None = None,
-    base: str = "",
+    colors: Sequence[str] = (ALPHA,),
     floors: dict[str, tuple[float, str]] | None = None,
     xlabel: str = "",
 ) -> Axes:
-    """One measure against one setting, mean and deviation over seeds, and the paper's curve beside it.
+    """One measure against one setting, a curve per way of training, mean and deviation over seeds where there are any.
 
     Args:
-        values: setting → (mean, deviation), in the order of the axis.
-        paper: the paper's numbers; of another measure, so they are scaled to agree with ours at ``base``.
-        base: the setting at which both agree.
+        curves: label → setting → (mean, deviation); the settings of the longest curve, in its order, are the axis.
+        colors: of the curves.
         floors: name → (height, colour) of a line across the panel.
     """
-    names = list(values)
-    means, deviations = zip(*values.values(), strict=True)
+    places = {name: i for i, name in enumerate(max(curves.values(), key=len))}
     for name, (height, color) in (floors or {}).items():
         ax.axhline(height, color=color, linestyle="--", linewidth=1.2, label=name)
-    ax.errorbar(range(len(names)), means, deviations, marker="o", color=ALPHA, capsize=3, label="this book, MNIST")
-    if paper:
-        scale = values[base][0] / paper[base]
-        heights = [scale * paper[name] for name in names]
-        label = f"the paper's FID, scaled to meet ours at {base}"
-        ax.plot(range(len(names)), heights, "D:", color=DATA, mfc="white", ms=5, linewidth=1, label=label)
-    ax.set_xticks(range(len(names)), names)
+    for (label, values), color in zip(curves.items(), colors, strict=True):
+        means, deviations = zip(*values.values(), strict=True)
+        at = [places[name] for name in values]
+        ax.errorbar(at, means, deviations, marker="o", color=color, capsize=3, label=label)
+    ax.set_xticks(range(len(places)), list(places))
     ax.set(xlabel=xlabel, ylim=(0, None))
     return ax
 
@@ -77,22 +69,3 @@ def draw_kinds(rows: dict[str, dict[str, Pair]], *, ax: Axes, names: dict[str, s
             seen.add(kind)
     ax.set_xticks(range(len(rows)), list(rows))
     return ax
-
-
-@torch.no_grad()
-def explore_steps(model, steps: Sequence[int], step_size: float = 0.4, *, chains: int = 6, seed: int = 1) -> Figure:
-    """The same chains after different numbers of Langevin steps: a row of images for each, and f beside it.
-
-    Args:
-        model: a `JointEBM`.
-        steps: ascending; 0 is the noise that chains start from.
-    """
-    noise = torch.Generator(device=model.device).manual_seed(seed)
-    stride = math.gcd(*steps) or 1
-    path = model.prior.sample(200, max(steps), step_size, generator=noise, trajectory=True, every=stride)
-    fig, axes = plt.subplots(len(steps), 1, figsize=(0.75 * chains + 0.6, 0.85 * len(steps)), squeeze=False)
-    for ax, k in zip(axes[:, 0], steps, strict=True):
-        z = path[k // stride]
-        draw_images(model.decode(z[:chains]), chains, ax=ax)
-        ax.set_title(f"K = {k}: mean f = {model.prior(z).mean().item():.2f}", fontsize=9, loc="left")
-    return fig

@@ -18,7 +18,7 @@ from hebm_lib.training import DivergenceError, make_fabric
 __all__ = ["SEEDS", "STUDY", "against", "measure_ablation", "over_seeds", "time_ablations"]
 
 SEEDS = (1, 2, 3)
-NAMES = tuple(config.name for config in ablation_experiments(EXPERIMENTS["mnist"]))
+NAMES = tuple(config.name for config in ablation_experiments(EXPERIMENTS["mnist-capped"]))
 
 
 def measure_ablation(name: str) -> dict:

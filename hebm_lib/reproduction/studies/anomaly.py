@@ -51,8 +51,11 @@ MOST = 2_500
 
 
 def anomaly_config(kind: str, label: int) -> ExperimentConfig:
-    """The kind's MNIST entry with shorter epochs and more of them, so that ten epochs can be looked at; warm-ups as long."""
-    base = load_experiment(experiment_of("mnist", kind))
+    """The kind's MNIST entry with shorter epochs and more of them, so that ten epochs can be looked at; warm-ups as long.
+
+    The joint EBM is the one with fresh chains: its entry has no phases, which epochs of another length would change.
+    """
+    base = load_experiment("mnist-capped" if kind == "joint-ebm" else experiment_of("mnist", kind))
     times = 60_000 / IMAGES
     training = replace(
         base.training, epochs=epochs_of(kind)[0], kl_warmup_epochs=times * base.training.kl_warmup_epochs

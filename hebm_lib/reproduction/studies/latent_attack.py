@@ -144,7 +144,7 @@ def _mean(values: Tensor) -> float:
     return float(f"{values.double().mean():.4g}")
 
 
-LABELS = {"mnist": "joint EBM", "mnist-vlae": "VLAE"}
+LABELS = {"mnist-capped": "joint EBM", "mnist-vlae": "VLAE"}
 STUDY = Study(
     "latent-attack",
     "Fig. 9: one level's code made into another image's, with the smallest change of the image",

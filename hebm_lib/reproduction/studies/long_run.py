@@ -8,7 +8,17 @@ from hebm_lib.metrics.classifier import load_classifier
 from hebm_lib.metrics.long_run import long_run_report
 from hebm_lib.reproduction.studies.study import Study
 
-__all__ = ["STUDY", "measure_long_run"]
+__all__ = ["MODELS", "STUDY", "measure_long_run"]
+
+MODELS = (
+    "mnist",
+    "mnist-capped",
+    "mnist-lebm",
+    "mnist-vlae",
+    "mnist-012",
+    "mnist-012-capped",
+    "mnist-012-lebm",
+)
 
 
 def measure_long_run(name: str) -> dict:
@@ -21,7 +31,7 @@ def measure_long_run(name: str) -> dict:
 
 STUDY = Study(
     "long-run",
-    "2,500 Langevin steps with models trained at K = 60: energy, distance to the test images, saturation, classes",
-    {name: (name,) for name in ("mnist", "mnist-lebm", "mnist-vlae", "mnist-012", "mnist-012-lebm")},
+    "2,500 Langevin steps from N(0, I): energy, distance to the test images, saturation, classes",
+    {name: (name,) for name in MODELS},
     measure_long_run,
 )
