@@ -6,7 +6,7 @@ import statistics
 import pytest
 from conftest import ROOT
 
-from hebm_lib.experiments import experiment_of, load_experiment
+from hebm_lib.experiments import EXPERIMENTS, experiment_of, load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.reproduction import results
 from hebm_lib.reproduction.claims import levels
@@ -73,12 +73,12 @@ def test_what_the_scoreboard_says_of_figure_6_is_so():
         assert stay[name][0][0] > 0.85 and visit[name][1][0] > 0.85
     assert stay["-rich"][0][0] < 0.1 and visit["-rich"][0][0] > 0.85
     energy, gaussian = (results.load_result(f"mnist-012{name}")["metrics"]["elbo"] for name in ("", "-gaussian"))
-    assert abs(energy - gaussian) < 2
+    assert 1 < energy - gaussian < 5, "worth nats, as it has to be, and yet the levels sort without it"
 
 
 def test_both_readers_are_in_the_table():
     rows = levels.figure6(variants=True).splitlines()
-    assert sum(levels.SECOND in row for row in rows) == 4 and len(rows) == 11
+    assert sum(levels.SECOND in row for row in rows) == 5 and len(rows) == 13
 
 
 def test_what_the_scoreboard_says_of_vlae_is_so():
@@ -111,8 +111,8 @@ def test_a_bound_is_a_bound():
     rows = {row.split(" | ")[0]: row.split(" | ") for row in family("mnist").splitlines()}
     metrics = results.load_result("mnist")["metrics"]
     assert metrics["elbo"] == pytest.approx(metrics["elbo_plus_log_z"] - metrics["log_z"]["estimate"])
-    assert rows["| joint EBM (ours)"][2] == f"{metrics['elbo']:.1f} (1 of 3 seeds)"
-    assert "±" in rows["| VLAE"][2] and "seeds" not in rows["| VLAE"][2]
+    assert rows["| joint EBM (ours)"][2] == number(mean_and_sd(results.load_seeds("mnist"), "elbo"), 1)
+    assert "±" in rows["| joint EBM (ours)"][2] and "±" in rows["| VLAE"][2] and "seeds" not in rows["| VLAE"][2]
     assert number((0.5, math.nan), 2) == "0.50"
 
 
@@ -127,7 +127,10 @@ def test_what_the_scoreboard_says_of_unfamiliar_images_is_so():
 
 def test_what_the_scoreboard_says_of_the_family_is_so():
     """HVAE alone has a wide bottom; the bottom level is silent on clothes, with the energy and without."""
-    bottoms = {kind: load_experiment(experiment_of("mnist", kind)).model.latent_dims[0] for kind in FAMILY}
+    there = [
+        kind for kind in FAMILY if (kind if kind == "joint-ebm" else f"mnist-{kind}") in (*EXPERIMENTS, "joint-ebm")
+    ]
+    bottoms = {kind: load_experiment(experiment_of("mnist", kind)).model.latent_dims[0] for kind in there}
     assert bottoms.pop("hvae") == 392 and max(bottoms.values()) <= 16
     for run in ("fashion", "fashion-vlae"):
         assert results.load_result(run)["metrics"]["kl"][0] < 0.5

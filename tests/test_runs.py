@@ -27,7 +27,7 @@ NAMED = re.compile(r"""load_(?:result|seeds|pretrained)\(["']([\w@-]+)["']\)""")
 def test_every_run_that_a_page_names_is_a_run_of_the_book():
     """Else `make experiments` would leave a page without its numbers."""
     named = {name for page in ROOT.glob("notebooks/*.ipynb") for name in NAMED.findall(code_of(page))}
-    assert {"digits", "mnist-012"} <= named, "the pattern finds what pages read"
+    assert {"digits-capped", "mnist-012-capped"} <= named, "the pattern finds what pages read"
     assert named <= set(reproduce.BOOK_RUNS)
 
 

@@ -17,6 +17,8 @@ from hebm_lib.training import Trainer
 __all__ = ["BOOK_RUNS", "missing_runs", "reproduce_runs", "train_or_resume", "trainer_at"]
 
 SEEDS = (
+    "digits",
+    "digits-gaussian",
     "mnist",
     "mnist-vlae",
     "mnist-vae",
@@ -42,11 +44,9 @@ FIVE_SEEDS = ("mnist-map", "mnist-map-gaussian")
 """Those with five."""
 
 BOOK_RUNS = (
-    "digits",
-    "digits-gaussian",
-    "digits-capped",
     *SEEDS,
     *FIVE_SEEDS,
+    "digits-capped",
     "mnist-012-2d",
     "mnist-012-gaussian",
     "mnist-012-mild",

@@ -1,13 +1,27 @@
 """Page 16: a prior with one thing changed, as curves over seeds and as bars."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from hebm_lib.plotting import ALPHA, PHI, REFERENCE
+from hebm_lib.plotting import ALPHA, DATA, PHI, REFERENCE
+from hebm_lib.reproduction.figures.worth import by_setting
+from hebm_lib.reproduction.studies.ablations import over_seeds
 
-__all__ = ["KIND_COLORS", "draw_kinds", "draw_setting"]
+__all__ = [
+    "GROUPS",
+    "KIND_COLORS",
+    "TRAININGS",
+    "draw_kinds",
+    "draw_paper_and_ours",
+    "draw_setting",
+    "gain_distance",
+    "whole_models",
+]
 
 KIND_COLORS = {
     "gaussian": REFERENCE,
@@ -20,6 +34,70 @@ KIND_COLORS = {
 """A colour per kind of sample of `prior_report`: the prior's are blue, posterior codes green, noise grey."""
 
 Pair = tuple[float, float]
+
+STEPS, WIDTHS = ("15", "30", "60", "150", "300"), ("0", "10", "20", "50", "100")
+TRAININGS = {
+    "K": {
+        "persistent chains": {k: "base" if k == "60" else f"k{k}" for k in STEPS},
+        "fresh chains": {k: f"fresh-k{k}" for k in STEPS},
+        "authors' kind": {k: f"paper-k{k}" for k in STEPS},
+    },
+    "width": {
+        "persistent chains": {w: {"0": None, "100": "base"}.get(w, f"h{w}") for w in WIDTHS},
+        "authors' kind": {w: {"0": None, "100": "paper-k60"}.get(w, f"paper-h{w}") for w in WIDTHS},
+    },
+}
+"""Per setting of Tables 4 and 5 and per way to train f on fixed codes: the value → its recipe; None is f = 0."""
+
+TRAINING_COLORS = {"persistent chains": ALPHA, "fresh chains": "#CC79A7", "authors' kind": REFERENCE}
+
+GROUPS = {
+    "chains": {
+        "base": "base",
+        "fresh-k60": "fresh chains, K = 60",
+        "fresh-k15": "fresh chains, K = 15",
+        "fresh-k5": "fresh chains, K = 5",
+        "k15": "persistent, K = 15",
+        "k300": "persistent, K = 300",
+        "restart0": "no restarts",
+        "restart0.5": "half of the chains restart",
+        "jumps0": "no jumps between modes",
+    },
+    "step size": {"s0.05": "s = 0.05", "s0.1": "s = 0.1", "s0.3": "s = 0.3", "s0.4": "s = 0.4"},
+    "Lipschitz bound": {"lipschitz1": "1", "lipschitz3": "3", "lipschitz10": "10"},
+    "authors' kind": {"paper-k60": "1-Lipschitz, s = 0.4, fresh", "paper-k300": "the same, K = 300"},
+    "network": {
+        "h10": "2 × 10 units",
+        "h20": "2 × 20",
+        "h50": "2 × 50",
+        "h200": "2 × 200",
+        "one-layer": "one hidden layer",
+        "three-layers": "three hidden layers",
+        "silu": "smooth activation (SiLU)",
+        "separate": "one f per level, as many parameters",
+    },
+    "learning": {
+        "rate0.0005": "a quarter of the rate",
+        "rate0.004": "twice the rate",
+        "ratio": "density ratio, no chains",
+        "ratio-start": "density ratio first, then chains",
+        "long-silu": "SiLU, 7,000 updates, 1,024 chains, K = 20",
+        "long-wide": "2 × 200, 7,000 updates, 1,024 chains",
+    },
+}
+"""Recipes of the study ``fixed-codes``, in groups that change one kind of thing, with what a table calls them."""
+
+WHOLE = {
+    "K = 15": "ablation-k15",
+    "K = 60": "ablation",
+    "K = 300": "ablation-k300",
+    "no energy": "ablation-h0",
+    "10 units": "ablation-h10",
+    "one f per level": "ablation-separate",
+    "no Lipschitz bound": "ablation-free",
+    "the same, rate / 10": "ablation-free-slow",
+}
+"""Whole models of the study ``ablations``, with what a table calls them."""
 
 
 def draw_setting(
@@ -69,3 +147,54 @@ def draw_kinds(rows: dict[str, dict[str, Pair]], *, ax: Axes, names: dict[str, s
             seen.add(kind)
     ax.set_xticks(range(len(rows)), list(rows))
     return ax
+
+
+def gain_distance(parts: dict[str, dict], name: str, *keys: str) -> Pair:
+    """Mean and deviation over seeds of a recipe's number in the study ``fixed-codes``; a seed that diverged has none."""
+    values = [value for value in by_setting(parts, name, *keys) if value is not None]
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def draw_paper_and_ours(study: dict, paper: dict) -> Figure:
+    """Tables 4 and 5 above, the same two settings on the fixed codes of MNIST below.
+
+    Args:
+        study: the parts of ``fixed-codes``.
+        paper: `load_paper`.
+    """
+    noise = (study["references"]["distance"]["gaussian"], math.nan)
+    theirs = ("table4_fid_against_langevin_steps_celeba64", "table5_fid_against_hidden_units")
+    labels = ("Langevin steps K of training", "hidden units of f, each of two layers")
+    fig, axes = plt.subplots(2, 2, figsize=(9, 6.2), sharex="col", sharey="row")
+    for column, (kind, key, images) in enumerate(zip(TRAININGS, theirs, ("CelebA-64", "SVHN"), strict=True)):
+        printed = {"the paper, single runs": {k: (v, math.nan) for k, v in paper[key].items()}}
+        draw_setting(printed, ax=axes[0, column], colors=[DATA]).set_title(f"the paper's FID, {images}")
+        ours = {
+            way: {
+                k: noise if name is None else gain_distance(study, name, "distance", "K") for k, name in names.items()
+            }
+            for way, names in TRAININGS[kind].items()
+        }
+        colors = [TRAINING_COLORS[way] for way in ours]
+        draw_setting(ours, ax=axes[1, column], colors=colors, xlabel=labels[column])
+        axes[1, column].set_title("ours: digit Fréchet distance, MNIST")
+    for ax, top in zip(axes[:, 0], (62, 200), strict=True):
+        ax.set_ylim(0, top)
+    fig.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def whole_models(study: dict[str, dict]) -> str:
+    """The study ``ablations`` as an HTML table: distance at K and at 20 K, and how many seeds diverged."""
+    head = "".join(f"<th>{name}</th>" for name in ("setting", "distance at K", "at 20 K", "diverged"))
+    body = ""
+    for label, name in WHOLE.items():
+        at = [
+            "{:.0f} ± {:.0f}".format(*over_seeds(study, name, "distance", kind))
+            if kind in study[name]["distance"]
+            else ""
+            for kind in ("prior", "long")
+        ]
+        broke = sum(bool(part["diverged"]) for key, part in study.items() if key.split("@")[0] == name)
+        body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in (label, *at, f'{broke} of 3'))}</tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -287,5 +287,14 @@ def on_digits(config: ExperimentConfig, epochs: int = 10) -> ExperimentConfig:
         inference=replace(i, factors=i.factors[:keep], widths=i.widths[:keep], reads=i.reads[:keep]),
         baseline=replace(m.baseline, epochs_per_step=epochs / 5, fade_epochs=epochs / 10),
     )
-    training = replace(config.training, epochs=epochs, kl_warmup_epochs=epochs / 10, log_every=7)
+    energy = config.training.energy
+    if energy.ladder_epochs:  # phases shrink in proportion
+        shrink = epochs / config.training.epochs
+        energy = replace(
+            energy,
+            ladder_epochs=int(energy.ladder_epochs * shrink),
+            fit_steps=max(int(energy.fit_steps * shrink**2), 3),
+            end_steps=max(int(energy.end_steps * shrink**2), 3),
+        )
+    training = replace(config.training, epochs=epochs, kl_warmup_epochs=epochs / 10, energy=energy, log_every=7)
     return replace(config, data=DataConfig(name="digits", size=8), model=model, training=training)
