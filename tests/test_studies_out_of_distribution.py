@@ -91,7 +91,9 @@ def test_hvaes_own_scores_are_its_bounds():
 def test_the_directions_name_runs_of_the_registry():
     for other, runs in out_of_distribution.DIRECTIONS.values():
         assert other in EXPERIMENTS and set(runs.values()) <= EXPERIMENTS.keys()
-        assert {EXPERIMENTS[run].model.kind for run in runs.values()} == set(runs)
+        assert all(
+            EXPERIMENTS[run].model.kind == {"learned": "joint-ebm"}.get(kind, kind) for kind, run in runs.items()
+        )
         assert len({EXPERIMENTS[run].data for run in runs.values()} | {EXPERIMENTS[other].data}) == 2
     assert out_of_distribution.direction_of("fashion-hvae") == "fashion in, MNIST out"
     assert out_of_distribution.direction_of("mnist") == "MNIST in, fashion out"
