@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from hebm_lib.provenance import ROOT
@@ -12,6 +13,7 @@ __all__ = [
     "load_result",
     "load_seeds",
     "mean_and_sd",
+    "paired",
     "result_names",
     "results_folder",
 ]
@@ -68,3 +70,20 @@ def mean_and_sd(results: list[dict], key: str) -> list[tuple[float, float]] | tu
 
     values = [result["metrics"][key] for result in results]
     return [both(level) for level in zip(*values, strict=True)] if isinstance(values[0], list) else both(values)
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of the differences ``first - second`` and its 95 % interval by Student's t; NaN for one pair.
+
+    Example:
+        >>> [round(v, 2) for v in paired([3.0, 5.0, 4.0], [1.0, 2.0, 3.0])]
+        [2.0, -0.48, 4.48]
+    """
+    from scipy.stats import t
+
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    mean, n = statistics.fmean(differences), len(differences)
+    if n < 2:
+        return mean, float("nan"), float("nan")
+    half = float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / n**0.5
+    return mean, mean - half, mean + half

@@ -14,6 +14,7 @@ from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1
 from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, out_of_distribution
+from hebm_lib.reproduction.claims.worth import worth_of_energies
 from hebm_lib.reproduction.pages import fill_page
 
 __all__ = ["FILLERS", "PAGES", "write_scoreboard"]
@@ -36,6 +37,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "family-mnist": partial(family, "mnist"),
     "family-fashion": partial(family, "fashion"),
     "out-of-distribution": out_of_distribution,
+    "worth": worth_of_energies,
     "classifiers": readers,
     "all-runs": all_runs,
 }

@@ -13,25 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hebm_lib.plotting import ALPHA, DATA, REFERENCE, draw_images, image_grid
+from hebm_lib.reproduction.results import paired
 
 __all__ = ["by_setting", "draw_gains", "draw_lengths", "film", "paired", "study_table"]
-
-
-def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of the differences ``first - second`` and its 95 % interval by Student's t; NaN for one pair.
-
-    Example:
-        >>> [round(v, 2) for v in paired([3.0, 5.0, 4.0], [1.0, 2.0, 3.0])]
-        [2.0, -0.48, 4.48]
-    """
-    from scipy.stats import t
-
-    differences = [a - b for a, b in zip(first, second, strict=True)]
-    mean, n = statistics.fmean(differences), len(differences)
-    if n < 2:
-        return mean, float("nan"), float("nan")
-    half = float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / n**0.5
-    return mean, mean - half, mean + half
 
 
 @torch.no_grad()
