@@ -98,7 +98,7 @@ def svhn_learned(name: str, description: str, *, energy: bool = True) -> Experim
     """
     base, phases = authors_svhn("svhn-hs"), EnergyConfig(ladder_epochs=EPOCHS)
     if energy:
-        alone = {"lr_alone": 2e-3, "batch_alone": 500}
+        alone = {"lr_alone": 1e-3, "lr_end": 5e-4, "batch_alone": 500}
         phases = EnergyConfig(ladder_epochs=LADDER_EPOCHS, fit_steps=4000, end_steps=4000, average=0.999, **alone)
     prior = PriorConfig(
         hidden=base.model.prior.hidden, spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=60

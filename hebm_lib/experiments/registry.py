@@ -19,6 +19,7 @@ from hebm_lib.experiments.ablations import ablation_experiments
 from hebm_lib.experiments.baselines import baseline_experiments, published_baselines
 from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn, svhn_learned
+from hebm_lib.experiments.levels import levels_experiments
 from hebm_lib.experiments.shapes import shapes_experiments
 from hebm_lib.experiments.table2 import table_2_experiments
 from hebm_lib.model import BUILDERS
@@ -136,12 +137,24 @@ def digits_012(
     )
 
 
-def digits_012_learned(name: str, description: str) -> ExperimentConfig:
-    """Three digits on a plane: s may be large where f need not be steep, and its chains then arrive."""
+def digits_012_learned(name: str, description: str, *, dims=(1, 1), energy: bool = True) -> ExperimentConfig:
+    """Three digits on a plane: s may be large where f need not be steep, and its chains then arrive.
+
+    With two units a level f is steeper: larger steps and rates threw its chains out in three trials of three.
+    """
+    plane = dims == (1, 1)
     phases = EnergyConfig(
-        ladder_epochs=2, fit_steps=2000, end_steps=2000, average=0.999, lr_alone=2e-3, lr_end=5e-4, batch_alone=500
+        ladder_epochs=2,
+        fit_steps=2000,
+        end_steps=2000,
+        average=0.999,
+        lr_alone=2e-3 if plane else 5e-4,
+        lr_end=5e-4 if plane else 2.5e-4,
+        batch_alone=500,
     )
-    return learned(digits_012(name, description), step_size=0.4, jumps=10, phases=phases)
+    settings = {} if plane else {"lr_alpha": 5e-5}
+    config = digits_012(name, description, dims=dims)
+    return learned(config, energy=energy, step_size=0.4 if plane else 0.15, jumps=10, phases=phases, **settings)
 
 
 def mnist(
@@ -178,7 +191,14 @@ def mnist(
 
 
 def mnist_learned(
-    name: str, description: str, *, walls: bool, energy: bool = True, data: str = "mnist", epochs: int = 10
+    name: str,
+    description: str,
+    *,
+    walls: bool,
+    energy: bool = True,
+    data: str = "mnist",
+    epochs: int = 10,
+    updates: int = 4000,
 ) -> ExperimentConfig:
     """MNIST with an energy that is learned well, or with f = 0 on the way there: see `learned`.
 
@@ -188,6 +208,7 @@ def mnist_learned(
         energy: False trains the same ladder with f = 0 to the end.
         data: ``mnist``, or ``fashion-mnist``.
         epochs: half of them with f = 0 for the ladder's start.
+        updates: of α alone, before all three learn and again after it.
     """
     below, above = ("gain", "salient") if walls else ("map", "map")
     base = mnist(name, description, data=data)
@@ -201,8 +222,8 @@ def mnist_learned(
     # and in 4 of 7 on Fashion-MNIST, whose codes are narrower.
     phases = EnergyConfig(
         ladder_epochs=epochs // 2,
-        fit_steps=4000,
-        end_steps=4000,
+        fit_steps=updates,
+        end_steps=updates,
         average=0.999,
         lr_alone=2e-3 if data == "mnist" else 1e-3,
         lr_end=5e-4,
@@ -212,7 +233,6 @@ def mnist_learned(
     return learned(base, energy=energy, phases=phases)
 
 
-_GAUSSIAN = PriorConfig(hidden=())
 _MILD = PriorConfig(hidden=(100, 100), lipschitz=1.0)
 
 EXPERIMENTS: dict[str, ExperimentConfig] = {
@@ -222,8 +242,9 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         digits_learned("digits-gaussian", "the same with f = 0 to the end", energy=False),
         digits(),
         digits_012_learned("mnist-012", "digits 0, 1, 2; one unit per level (Fig. 6)"),
-        digits_012("mnist-012-2d", "mnist-012-capped with two units per level (Fig. 7)", dims=(2, 2)),
-        digits_012("mnist-012-gaussian", "mnist-012 without the energy: f = 0", prior=_GAUSSIAN),
+        digits_012_learned("mnist-012-gaussian", "the same with f = 0 to the end", energy=False),
+        digits_012_learned("mnist-012-2d", "mnist-012 with two units per level (Fig. 7)", dims=(2, 2)),
+        digits_012_learned("mnist-012-2d-gaussian", "the same with f = 0 to the end", dims=(2, 2), energy=False),
         digits_012("mnist-012-capped", "mnist-012 with f 10-Lipschitz and fresh chains: Algorithm 1 as printed"),
         digits_012("mnist-012-mild", "the same with f 1-Lipschitz, as in the authors' code", prior=_MILD),
         digits_012(
@@ -242,7 +263,11 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         ),
         mnist_learned("mnist-map", "MNIST, no walls: map everywhere, as the authors have it", walls=False, epochs=6),
         mnist_learned("mnist-map-gaussian", "the same with f = 0 to the end", walls=False, epochs=6, energy=False),
-        mnist("fashion", "Fashion-MNIST, the networks of mnist-capped (Table 1)", data="fashion-mnist"),
+        mnist_learned("fashion", "Fashion-MNIST, the ladder of mnist (Table 1)", walls=True, data="fashion-mnist"),
+        mnist_learned(
+            "fashion-gaussian", "the same with f = 0 to the end", walls=True, energy=False, data="fashion-mnist"
+        ),
+        mnist("fashion-capped", "Fashion-MNIST, the networks of mnist-capped (Table 1)", data="fashion-mnist"),
         mnist_learned(
             "fashion-map", "Fashion-MNIST, no walls: map everywhere", walls=False, epochs=6, data="fashion-mnist"
         ),
@@ -253,6 +278,12 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
             epochs=6,
             energy=False,
             data="fashion-mnist",
+        ),
+        *levels_experiments(
+            *(
+                {e: mnist_learned("levels", "", walls=walls, energy=e, updates=2000) for e in (True, False)}
+                for walls in (True, False)
+            )
         ),
         *shapes_experiments(),
         authors_svhn("svhn-hs"),

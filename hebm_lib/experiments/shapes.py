@@ -74,7 +74,13 @@ def shapes_experiments() -> list[ExperimentConfig]:
     vlae = replace(ours, kind="vlae", prior=PriorConfig(hidden=()))
     # The recipe of mnist-map, with fewer updates of α alone.
     learned = EnergyConfig(
-        ladder_epochs=LADDER_EPOCHS, fit_steps=2000, end_steps=2000, lr_alone=1e-3, batch_alone=500, average=0.999
+        ladder_epochs=LADDER_EPOCHS,
+        fit_steps=2000,
+        end_steps=2000,
+        lr_alone=1e-3,
+        lr_end=5e-4,
+        batch_alone=500,
+        average=0.999,
     )
     plain = TrainingConfig(
         epochs=EPOCHS,

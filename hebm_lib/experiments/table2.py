@@ -66,7 +66,13 @@ def image_ladder(pack: str) -> ExperimentConfig:
             langevin=LangevinConfig(steps=150, step_size=0.2),
             optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=1e-3, lr_decay=0.05 ** (1 / epochs)),
             energy=EnergyConfig(
-                ladder_epochs=epochs // 2, fit_steps=4000, end_steps=4000, average=0.999, lr_alone=1e-3, batch_alone=500
+                ladder_epochs=epochs // 2,
+                fit_steps=4000,
+                end_steps=4000,
+                average=0.999,
+                lr_alone=1e-3,
+                lr_end=5e-4,
+                batch_alone=500,
             ),
         ),
     )

@@ -81,9 +81,11 @@ def encode_posterior(model, data: ImageDataset, *, seed: int = 0, batch: int = 1
 
 
 def fit_latent_classifier(
-    codes: Tensor, labels: Tensor, *, epochs: int = 30, batch: int = 500, seed: int = 0
+    codes: Tensor, labels: Tensor, *, epochs: int = 30, batch: int = 500, seed: int = 0, standardise: bool = True
 ) -> nn.Module:
     """The paper's two-layer classifier on codes ``(n, d)``; the returned module takes raw codes.
+
+    With ``standardise`` it scales them to mean 0 and deviation 1 first; the paper mentions no scaling.
 
     Example:
         >>> labels = torch.arange(200) % 2
@@ -94,6 +96,8 @@ def fit_latent_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the CPU's alone: a GPU's would be reset as well
         mean, deviation = codes.mean(0), codes.std(0).clamp_min(1e-6)
+        if not standardise:
+            mean, deviation = torch.zeros_like(mean), torch.ones_like(deviation)
         body = nn.Sequential(nn.Linear(codes.shape[1], 256), nn.ReLU(), nn.Linear(256, int(labels.max()) + 1))
         optimiser = torch.optim.Adam(body.parameters(), 1e-2)
         steps = epochs * -(-len(codes) // batch)
@@ -141,7 +145,14 @@ def latent_accuracy(
 
 
 def accuracy_of_codes(
-    train: Sequence[Tensor], labels: Tensor, test: Sequence[Tensor], truth: Tensor, *, seed: int = 0, epochs: int = 30
+    train: Sequence[Tensor],
+    labels: Tensor,
+    test: Sequence[Tensor],
+    truth: Tensor,
+    *,
+    seed: int = 0,
+    epochs: int = 30,
+    standardise: bool = True,
 ) -> list[float]:
     """`latent_accuracy` of codes that are there already: one pair ``(n, d_i)``, ``(m, d_i)`` per level, and their labels.
 
@@ -153,7 +164,7 @@ def accuracy_of_codes(
     """
     result = []
     for a, b in zip(train, test, strict=True):
-        classifier = fit_latent_classifier(a, labels, seed=seed, epochs=epochs)
+        classifier = fit_latent_classifier(a, labels, seed=seed, epochs=epochs, standardise=standardise)
         with torch.no_grad():
             result.append((classifier(b).argmax(1) == truth).float().mean().item())
     return result

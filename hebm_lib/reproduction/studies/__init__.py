@@ -10,6 +10,7 @@ from hebm_lib.reproduction.studies import (
     disentanglement,
     fixed_codes,
     latent_attack,
+    levels,
     long_run,
     out_of_distribution,
 )
@@ -27,6 +28,7 @@ STUDIES: dict[str, Study] = {
         ablations.STUDY,
         fixed_codes.STUDY,
         disentanglement.STUDY,
+        levels.STUDY,
     )
 }
 """Every study by its name."""

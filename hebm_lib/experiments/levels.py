@@ -1,0 +1,86 @@
+"""The registry's entries for what orders the levels (Table 1, Figure 5): units × bottom path × prior, on MNIST.
+
+All cells see the same images in the same order for as long, and the two priors of a cell begin from the same weights and
+share the first half of their epochs, so that whatever differs between them is the energy's doing.
+"""
+
+from dataclasses import replace
+
+from hebm_lib.config import ExperimentConfig, GeneratorConfig, InferenceConfig
+
+__all__ = ["BOTTOMS", "UNITS", "cell_name", "levels_experiments"]
+
+UNITS = {"222": (2, 2, 2), "2210": (2, 2, 10)}
+"""Units per level, z_1 first: the paper's, and those of the book's own models."""
+BOTTOMS = {
+    "walls": "the bottom level sees style and says style only (salient, gain)",
+    "map": "all levels read and enter as whole maps, as in the authors' code",
+    "own": "VLAE's own MNIST networks, gated, at a quarter of their vectors' width",
+}
+"""What the bottom level may see and say."""
+
+
+def cell_name(units: str, bottom: str, *, energy: bool) -> str:
+    """The entry of one cell.
+
+    Example:
+        >>> cell_name("222", "map", energy=False)
+        'levels-222-map-gaussian'
+    """
+    return f"levels-{units}-{bottom}" + ("" if energy else "-gaussian")
+
+
+def with_own_networks(config: ExperimentConfig) -> ExperimentConfig:
+    """The ladders of VLAE's public MNIST code: widths 64, 128 and, where it has 1,024, 256; codes join by a learned gate.
+
+    Levels 1 and 2 are read from convolutions behind the second feature and join vectors before there is a map. Pixels stay
+    Gaussian with the σ of the other cells, where that code weighs absolute errors.
+    """
+    generator = GeneratorConfig(
+        factors=(0, 0),
+        widths=(256, 256),
+        entries=("map", "map"),
+        top_hidden=(256, 256),
+        base_factor=4,
+        base_width=128,
+        join="gate",
+        slope=0.1,
+        plain_factors=(2,),
+        plain_widths=(64,),
+        batch_norm=True,
+    )
+    inference = InferenceConfig(
+        factors=(4, 4),
+        widths=(128, 128),
+        reads=("map", "map"),
+        top_hidden=(256, 256),
+        slope=0.1,
+        batch_norm=True,
+        deviation="sigmoid",
+    )
+    return replace(config, model=replace(config.model, generator=generator, inference=inference))
+
+
+def levels_experiments(
+    walls: dict[bool, ExperimentConfig], plain: dict[bool, ExperimentConfig]
+) -> list[ExperimentConfig]:
+    """All twelve cells.
+
+    Args:
+        walls, plain: the MNIST entries with and without walls, by whether their energy is learned.
+    """
+    found = []
+    for units, dims in UNITS.items():
+        for bottom, what in BOTTOMS.items():
+            for energy in (True, False):
+                base = (walls if bottom == "walls" else plain)[energy]
+                config = with_own_networks(base) if bottom == "own" else base
+                found.append(
+                    replace(
+                        config,
+                        name=cell_name(units, bottom, energy=energy),
+                        description=f"levels {'/'.join(map(str, dims))}; {what}; {'joint energy' if energy else 'f = 0'}",
+                        model=replace(config.model, latent_dims=dims),
+                    )
+                )
+    return found

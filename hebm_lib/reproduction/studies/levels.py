@@ -1,0 +1,119 @@
+"""What orders the levels (Table 1, Figure 5): units × bottom path × prior, five training seeds, paired.
+
+A part is one training of an entry of `hebm_lib.experiments.levels` and its numbers per level.
+"""
+
+import torch
+
+from hebm_lib.checkpoint import load_run
+from hebm_lib.config import ExperimentConfig
+from hebm_lib.data import ImageDataset, load_split, pad_black
+from hebm_lib.experiments import load_experiment
+from hebm_lib.experiments.levels import BOTTOMS, UNITS, cell_name
+from hebm_lib.metrics.bound import measure_bound
+from hebm_lib.metrics.chain_health import chain_health
+from hebm_lib.metrics.classifier import load_classifier
+from hebm_lib.metrics.hierarchy import class_change, pixel_variance_share, style_variation
+from hebm_lib.metrics.information import level_information
+from hebm_lib.metrics.latent_classifier import accuracy_of_codes, encode_posterior
+from hebm_lib.metrics.summary import READERS
+from hebm_lib.provenance import ROOT, rounded
+from hebm_lib.reproduction.runs import trainer_at
+from hebm_lib.reproduction.studies.study import Study
+
+__all__ = ["SEEDS", "STUDY", "measure_levels"]
+
+SEEDS = (1, 2, 3, 4, 5)
+SAMPLES = 500
+"""Samples whose levels are redrawn, and as many donors."""
+READABLE = 0.9
+"""A sample counts as a readable digit where the classifier gives its class at least this probability."""
+
+
+def measure_levels(model, config: ExperimentConfig, train: ImageDataset, test: ImageDataset) -> dict:
+    """Every level's numbers of one model of MNIST; plain JSON types, per-level values z_1 first.
+
+    Args:
+        model: the model, on any device.
+        config: its entry, for K, s and the seed.
+        train, test: images with labels; the latent classifiers learn on the first.
+
+    Returns:
+        ``elbo`` with its terms; `level_information`'s measures (the latent classifier on means and on draws of standardised
+        codes, a linear probe, mutual information); ``raw_accuracy``, the latent classifier on means as they are;
+        ``class_change`` and ``readable_class_change``, of all samples and of those that are readable digits before and
+        after; ``readable``, the share of those; ``stroke_width``, ``slant``, ``pixel_variance``; ``health`` with an energy.
+    """
+    langevin, seed = config.training.langevin, config.training.seed
+    chain = {"steps": langevin.steps, "step_size": langevin.step_size}
+    generator = torch.Generator(device=model.device).manual_seed(seed + 1)
+    log_z = model.prior.log_z(generator=torch.Generator(device=model.device).manual_seed(seed))
+    bound = measure_bound(model, test, **chain, seed=seed, log_z=log_z)
+    found = {"elbo": bound.elbo, "mse": bound.mse, "reconstruction": bound.reconstruction, "kl": list(bound.kl)}
+    found |= level_information(model, train, test, seed=seed)
+    found["raw_accuracy"] = raw_accuracy(model, train, test, seed=seed)
+    z, donors = (model.prior.sample(SAMPLES, **chain, generator=generator) for _ in range(2))
+    reader = load_classifier(READERS[""]).to(model.device)
+    found["class_change"] = class_change(model, reader, z, donors)
+    found["readable"], found["readable_class_change"] = readable_change(model, reader, z, donors)
+    found |= style_variation(model, z[:60], donors[:20])
+    found["pixel_variance"] = pixel_variance_share(model, z, donors)
+    if config.training.energy.fit_steps:
+        found["health"] = chain_health(model, langevin, test, log_z=log_z, classifier=reader, seed=seed)
+    return rounded(found)
+
+
+def raw_accuracy(model, train: ImageDataset, test: ImageDataset, *, seed: int) -> list[float]:
+    """Table 1's classifier per level on posterior means as they are, not standardised."""
+    fitted, tested = (encode_posterior(model, data, seed=seed).mean for data in (train, test))
+    return accuracy_of_codes(
+        model.latents.split(fitted),
+        train.labels,
+        model.latents.split(tested),
+        test.labels,
+        seed=seed,
+        standardise=False,
+    )
+
+
+@torch.no_grad()
+def readable_change(model, reader, z, donors) -> tuple[float, list[float | None]]:
+    """Share of samples that are readable digits, and of those, redrawn into readable ones, the share that changes class."""
+    def read(codes):
+        return reader(pad_black(model.decode(codes), reader.size)).softmax(1)
+
+    before = read(z)
+    sure, changes = before.amax(1) >= READABLE, []
+    for level in range(1, model.latents.levels + 1):
+        after = read(model.latents.redraw(z, level, donors))
+        both = sure & (after.amax(1) >= READABLE)
+        changed = (after.argmax(1) != before.argmax(1))[both].float()
+        changes.append(changed.mean().item() if len(changed) else None)
+    return sure.float().mean().item(), changes
+
+
+def measure_run(name: str) -> dict:
+    """Train a run, or resume it from ``runs/``, and measure it."""
+    config = load_experiment(name)
+    train, test = (load_split(config.data, split) for split in ("train", "test"))
+    run = ROOT / "runs" / name
+    trainer = trainer_at(config, run).fit(train)
+    model = load_run(run).to(trainer.model.device)
+    return measure_levels(model, config, train, test) | {
+        "epochs": config.training.epochs,
+        "images": len(train),
+        "seconds": round(trainer.seconds, 1),
+    }
+
+
+CELLS = tuple(
+    cell_name(units, bottom, energy=energy) for units in UNITS for bottom in BOTTOMS for energy in (True, False)
+)
+"""The twelve entries."""
+
+STUDY = Study(
+    "levels",
+    "what orders the levels: units × bottom path × prior on MNIST, five training seeds, every level's measures",
+    {name if seed == 1 else f"{name}@{seed}": () for seed in SEEDS for name in CELLS},
+    measure_run,
+)
