@@ -8,7 +8,9 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -132,9 +134,18 @@ def with_settings(config: ExperimentConfig, settings: list[str], command: str) -
     return tyro.cli(ExperimentConfig, default=config, args=flags, prog=program, use_underscores=True)
 
 
+def in_asked_epochs(config: ExperimentConfig, settings: list[str]) -> ExperimentConfig:
+    """A config in the epochs that the settings ask for, its phases scaled (`TrainingConfig.in_epochs`).
+
+    Settings of the phases themselves come later and win.
+    """
+    asked = re.search(r"(?:^|\s)(?:--)?training\.epochs[=\s](\d+)(?:\s|$)", " ".join(settings))
+    return replace(config, training=config.training.in_epochs(int(asked[1]))) if asked else config
+
+
 def train(arguments: argparse.Namespace, rest: list[str]) -> None:
     name, settings = experiment_and_settings(rest)
-    config = with_settings(load_experiment(name), settings, f"train {name}")
+    config = with_settings(in_asked_epochs(load_experiment(name), settings), settings, f"train {name}")
     run_dir = arguments.run_dir or RUNS / config.name
     # Whatever can be wrong with the request shows before an earlier run is touched.
     data = load_split(config.data, "train")

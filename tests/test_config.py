@@ -148,3 +148,15 @@ def test_a_value_of_another_type_is_named(where, value, message):
 def test_what_is_no_object_is_no_config(values):
     with pytest.raises(ValueError, match="ExperimentConfig: expected an object"):
         from_dict(ExperimentConfig, values)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "mnist-012-2d", "shapes3d-progressive", "svhn", "celeba-64"])
+@pytest.mark.parametrize("epochs", [0, 1, 2, 7, 400])
+def test_every_run_in_phases_can_be_tried_in_fewer_or_more_epochs(name, epochs):
+    config = EXPERIMENTS[name]
+    training = config.training.in_epochs(epochs)
+    energy, whole = training.energy, config.training.energy
+    assert training.epochs == epochs and 0 <= energy.ladder_epochs <= epochs
+    assert energy.fit_steps <= whole.fit_steps and energy.end_steps <= whole.end_steps
+    dataclasses.replace(config, training=training)  # as a whole it is a legal config
+    assert config.training.in_epochs(config.training.epochs) == config.training

@@ -1,6 +1,6 @@
 """Settings of Algorithm 1, of its optimisers, and of what learns the energy better than Algorithm 1 as printed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hebm_lib.config.checks import require, require_choices
@@ -157,3 +157,36 @@ class TrainingConfig:
             f"energy.ladder_epochs are the first of training.epochs: {self.energy.ladder_epochs} of {self.epochs}",
         )
         require(self.energy_bound > 0, f"training.energy_bound must be positive, got {self.energy_bound}")
+
+    def in_epochs(self, epochs: int) -> "TrainingConfig":
+        """The same training in another number of epochs, its phases scaled with it: a short try of a long run.
+
+        ``kl_warmup_epochs``, ``energy.ladder_epochs`` and ``energy.level_epochs`` keep their share of the run. The updates of α
+        alone get fewer in a shorter run, not more in a longer one.
+
+        Args:
+            epochs: how many, at least 0.
+
+        Example:
+            >>> config = TrainingConfig(epochs=100, energy=EnergyConfig(ladder_epochs=50, fit_steps=4000))
+            >>> short = config.in_epochs(10)
+            >>> short.epochs, short.energy.ladder_epochs, short.energy.fit_steps
+            (10, 5, 400)
+            >>> config.in_epochs(200).energy.fit_steps
+            4000
+        """
+        require(epochs >= 0, f"training.epochs must not be negative, got {epochs}")
+        if epochs == self.epochs or self.epochs == 0:
+            return replace(self, epochs=epochs)
+        e, share = self.energy, epochs / self.epochs
+        ladder = min(epochs, round(share * e.ladder_epochs))
+        least = 3 if e.density_ratio else 0
+        energy = replace(
+            e,
+            ladder_epochs=ladder,
+            # Levels that join one after the other must all have joined when the ladder's epochs are over.
+            level_epochs=e.level_epochs * (ladder / e.ladder_epochs if e.ladder_epochs else share),
+            fit_steps=max(least, round(min(1.0, share) * e.fit_steps)),
+            end_steps=round(min(1.0, share) * e.end_steps),
+        )
+        return replace(self, epochs=epochs, kl_warmup_epochs=share * self.kl_warmup_epochs, energy=energy)

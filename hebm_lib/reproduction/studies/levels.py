@@ -79,6 +79,7 @@ def raw_accuracy(model, train: ImageDataset, test: ImageDataset, *, seed: int) -
 @torch.no_grad()
 def readable_change(model, reader, z, donors) -> tuple[float, list[float | None]]:
     """Share of samples that are readable digits, and of those, redrawn into readable ones, the share that changes class."""
+
     def read(codes):
         return reader(pad_black(model.decode(codes), reader.size)).softmax(1)
 
