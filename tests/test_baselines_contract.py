@@ -444,8 +444,9 @@ ENTRIES = {name: config for name, config in EXPERIMENTS.items() if config.model.
 
 def test_every_kind_has_an_entry_for_mnist_and_three_for_fashion():
     kinds = {config.model.kind for config in ENTRIES.values()}
+    contrastive = {"ncpvae", "multincp", "jebm"}  # theirs hang on the ladder with fresh chains
     for kind in kinds:
-        assert f"mnist-{kind}" in ENTRIES
+        assert f"mnist-{'capped-' if kind in contrastive else ''}{kind}" in ENTRIES
         assert kind == "vae" or f"published-{kind}" in ENTRIES
     assert kinds == set(BUILDERS) - {"joint-ebm"}
     assert {"fashion-vae", "fashion-vlae", "fashion-hvae"} <= ENTRIES.keys()
@@ -460,7 +461,7 @@ def test_vlae_is_the_joint_ebm_without_the_energy():
 
 @pytest.mark.parametrize("name", [n for n in ENTRIES if not n.startswith("published")])
 def test_entries_of_one_table_share_what_they_can(name):
-    base = "mnist-012" if "-012-" in name else name.rpartition("-")[0]
+    base = next((known for known in ("mnist-012", "shapes3d") if name.startswith(known)), name.rpartition("-")[0])
     capped = {"mnist": "mnist-capped", "fashion": "mnist-capped", "mnist-012": "mnist-012-capped"}
     joint = load_experiment(capped.get(base, base))
     config = ENTRIES[name]

@@ -13,6 +13,7 @@ from hebm_lib.experiments import load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.reproduction import bench
 from hebm_lib.reproduction.bench import family, tables, timing
+from hebm_lib.reproduction.runs import BOOK_RUNS
 
 CPU = torch.device("cpu")
 
@@ -33,7 +34,8 @@ def result(rows) -> dict:
 
 def test_the_family_is_every_kind_on_the_same_images():
     configs = [load_experiment(name) for name in family.family()]
-    assert [config.model.kind for config in configs] == list(BUILDERS)
+    book = [kind for kind in BUILDERS if kind == "joint-ebm" or f"mnist-{kind}" in BOOK_RUNS]
+    assert [config.model.kind for config in configs] == book and len(book) >= 8
     assert len({config.data for config in configs}) == 1 and configs[0].data.classes is None
     assert {config.training.batch_size for config in configs} == {100}
 

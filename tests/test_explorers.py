@@ -174,7 +174,7 @@ def test_ladders_that_the_script_does_not_know_are_told():
 
 
 def test_a_notebook_shows_the_same_component_without_a_path():
-    frame = show("langevin").data
+    frame = show("langevin")._repr_html_()
     assert "srcdoc=" in frame and html.escape("customElements.define") in frame and "http:" not in frame
     with pytest.raises(ValueError, match="no explorer"):
         show("levles")

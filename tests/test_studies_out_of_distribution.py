@@ -66,12 +66,12 @@ def test_the_bound_adds_up(name):
     torch.testing.assert_close(found["-ELBO"], kl - bound.reconstruction - bound.energy, rtol=1e-4, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-vlae", "mnist-hvae"])
+@pytest.mark.parametrize("name", ["mnist-capped", "mnist-vlae", "mnist-hvae"])
 def test_every_model_has_its_scores(name):
     model = build_model(load_experiment(name).model).eval()
     scores = model_scores(model, images(90), seed=0)
     assert all(score.shape == (40,) and score.isfinite().all() for score in scores.values())
-    assert ("-f(z)" in scores) == (name == "mnist") and ("LLR>1" in scores) == (name == "mnist-hvae")
+    assert ("-f(z)" in scores) == (name == "mnist-capped") and ("LLR>1" in scores) == (name == "mnist-hvae")
     log_p_z = scores["-log N(z; 0, I)"] + scores.get("-f(z)", torch.zeros(40))
     assert torch.equal(scores.get("-f(z) - log N(z; 0, I)", log_p_z), log_p_z)
 
@@ -92,7 +92,8 @@ def test_the_directions_name_runs_of_the_registry():
     for other, runs in out_of_distribution.DIRECTIONS.values():
         assert other in EXPERIMENTS and set(runs.values()) <= EXPERIMENTS.keys()
         assert all(
-            EXPERIMENTS[run].model.kind == {"learned": "joint-ebm"}.get(kind, kind) for kind, run in runs.items()
+            EXPERIMENTS[run].model.kind == {"no walls": "joint-ebm", "capped": "joint-ebm"}.get(kind, kind)
+            for kind, run in runs.items()
         )
         assert len({EXPERIMENTS[run].data for run in runs.values()} | {EXPERIMENTS[other].data}) == 2
     assert out_of_distribution.direction_of("fashion-hvae") == "fashion in, MNIST out"

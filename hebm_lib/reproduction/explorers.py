@@ -168,6 +168,13 @@ def draw_still(name: str, path: Path, *, n: int = 16, extent: float = 4.0) -> No
     plt.close(figure)
 
 
+class Html(str):
+    """Text that Jupyter shows as HTML; no import of IPython, which the library does not need."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
 def show(kind: str, name: str | None = None, *, height: int = 640):
     """An explorer for a notebook: the page's own component in a frame, model and all, with no path and no network.
 
@@ -179,8 +186,6 @@ def show(kind: str, name: str | None = None, *, height: int = 640):
     Raises:
         ValueError: for another kind.
     """
-    from IPython.display import HTML
-
     if kind not in EXPLORERS:
         raise ValueError(f"there is no explorer {kind!r}: there are {', '.join(EXPLORERS)}")
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +198,7 @@ def show(kind: str, name: str | None = None, *, height: int = 640):
         f'<hebm-explorer kind="{kind}" src="data:application/octet-stream;base64,{data}"></hebm-explorer></body></html>'
     )
     settings = f'title="Explorer" width="100%" height="{height}" style="border:0"'
-    return HTML(f'<div><iframe {settings} srcdoc="{html.escape(page)}"></iframe></div>')
+    return Html(f'<div><iframe {settings} srcdoc="{html.escape(page)}"></iframe></div>')
 
 
 def _noise() -> torch.Generator:

@@ -15,6 +15,7 @@ THREE_LEVELS = {
 """Models of all ten digits on the same three levels."""
 FASHION = {
     "fashion": "joint EBM",
+    "fashion-gaussian": "the same ladder, f = 0",
     "fashion-map": "joint EBM, no walls",
     "fashion-map-gaussian": "the same ladder, f = 0",
     "fashion-vlae": "VLAE",

@@ -16,10 +16,12 @@ PAPER_ROWS = {"vae": "VAE", "hvae": "HVAE", "meg": "MEG", "bigan-sigma": "BiGAN-
 
 PAPER = {"ours": "joint EBM", "vlae": "VLAE", "hvae": "HVAE", "hvae-llr": "HVAE, LLR"}
 OURS = (
-    ("fashion-map", "joint EBM", "-log p(x, z)"),
-    ("fashion-map", "joint EBM", "-f(z)"),
-    ("fashion", "joint EBM, capped", "-log p(x, z)"),
-    ("fashion", "joint EBM, capped", "-f(z)"),
+    ("fashion", "joint EBM", "-log p(x, z)"),
+    ("fashion", "joint EBM", "-f(z)"),
+    ("fashion-map", "joint EBM, no walls", "-log p(x, z)"),
+    ("fashion-map", "joint EBM, no walls", "-f(z)"),
+    ("fashion-capped", "joint EBM, capped", "-log p(x, z)"),
+    ("fashion-capped", "joint EBM, capped", "-f(z)"),
     ("fashion-vlae", "VLAE", "-log p(x, z)"),
     ("fashion-hvae", "HVAE", "-ELBO"),
     ("fashion-hvae", "HVAE", "LLR>2"),

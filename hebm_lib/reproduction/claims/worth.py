@@ -11,8 +11,10 @@ __all__ = ["PAIRS", "bounds_of_pair", "worth_of_energies"]
 PAIRS = {
     "digits": "8×8 digits, two levels",
     "mnist-012": "MNIST 0–2, a unit per level",
+    "mnist-012-2d": "MNIST 0–2, two units per level",
     "mnist": "MNIST, three levels",
     "mnist-map": "MNIST, the same without walls",
+    "fashion": "Fashion-MNIST, three levels",
     "fashion-map": "Fashion-MNIST, without walls",
 }
 """Entry with an energy → what a table calls it; the control is called ``…-gaussian``. What walls are: page 04."""

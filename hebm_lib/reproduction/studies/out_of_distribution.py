@@ -29,7 +29,13 @@ __all__ = [
 DIRECTIONS = {
     "fashion in, MNIST out": (
         "mnist",
-        {"joint-ebm": "fashion", "learned": "fashion-map", "vlae": "fashion-vlae", "hvae": "fashion-hvae"},
+        {
+            "joint-ebm": "fashion",
+            "no walls": "fashion-map",
+            "capped": "fashion-capped",
+            "vlae": "fashion-vlae",
+            "hvae": "fashion-hvae",
+        },
     ),
     "MNIST in, fashion out": ("fashion", {"joint-ebm": "mnist", "vlae": "mnist-vlae", "hvae": "mnist-hvae"}),
 }
