@@ -21,6 +21,7 @@ __all__ = [
     "draw_approach",
     "draw_code_regions",
     "draw_level_bars",
+    "draw_priors_over_codes",
     "draw_transition_over_codes",
     "plot_information",
 ]
@@ -153,6 +154,28 @@ def draw_transition_over_codes(
         line[0].set_ylabel(f"$z_{level}$")
     for ax, step in zip(axes[0], steps, strict=True):
         ax.set_title(f"step {step:,}")
+    _legend(fig)
+    return fig
+
+
+def draw_priors_over_codes(latents: LatentSpec, panels: dict[str, tuple[Tensor, Tensor]], *, width: float = 2.4) -> Figure:
+    """Priors of several models, each over its own codes: a row per level, top first, a column per model.
+
+    Args:
+        latents: two units on every level, the same in all models.
+        panels: title → prior samples ``(n, d)`` and posterior codes ``(m, d)``.
+        width: of a panel, inches.
+    """
+    rows = list(range(latents.levels, 0, -1))
+    size = (width * len(panels), width * len(rows) + 0.6)
+    fig, axes = plt.subplots(len(rows), len(panels), figsize=size, squeeze=False, sharex="row", sharey="row")
+    everything = torch.cat([part for pair in panels.values() for part in pair])
+    for line, level in zip(axes, rows, strict=True):
+        for ax, (samples, codes) in zip(line, panels.values(), strict=True):
+            _scatter(latents, level, samples, codes, ax, everything)
+        line[0].set_ylabel(f"$z_{level}$")
+    for ax, title in zip(axes[0], panels, strict=True):
+        ax.set_title(title)
     _legend(fig)
     return fig
 

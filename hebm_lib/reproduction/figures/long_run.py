@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hebm_lib.plotting import ALPHA, BETA, PHI, REFERENCE, draw_images, image_grid, plot_energy_profile
 
-__all__ = ["draw_long_run", "explore_chain", "plot_class_shares", "plot_over_steps"]
+__all__ = ["draw_long_run", "draw_two_lengths", "explore_chain", "plot_class_shares", "plot_over_steps"]
 
 COLORS = (ALPHA, "#E69F00", REFERENCE, "#56B4E9", "#CC79A7")
 
@@ -72,6 +72,31 @@ def plot_over_steps(
     for ax in axes[0]:
         labels |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     fig.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=len(labels))
+    return fig
+
+
+def draw_two_lengths(
+    rows: dict[str, tuple[list[float], list[float]]], *, references: dict[str, float], long: int = 2500
+) -> Figure:
+    """Distance of samples after training's K steps and after many more, a row per recipe, a dot per seed.
+
+    Args:
+        rows: recipe → distances at K and on the long chain, one per seed.
+        references: label → distance, drawn as vertical lines.
+        long: steps of the long chain.
+    """
+    fig, ax = plt.subplots(figsize=(7, 0.42 * len(rows) + 1.3))
+    for place, (near, far) in enumerate(rows.values()):
+        ax.plot([np.median(near), np.median(far)], [place, place], color=REFERENCE, linewidth=1, zorder=1)
+        ax.plot(near, [place - 0.12] * len(near), "o", color=ALPHA, markersize=5, alpha=0.8)
+        ax.plot(far, [place + 0.12] * len(far), "^", color="#E69F00", markersize=6, alpha=0.8)
+    for (label, value), (color, style) in zip(references.items(), ((PHI, "--"), (BETA, ":")), strict=False):
+        ax.axvline(value, color=color, linestyle=style, linewidth=1.4, label=label)
+    ax.plot([], [], "o", color=ALPHA, label="K steps")
+    ax.plot([], [], "^", color="#E69F00", label=f"{long:,} steps")
+    ax.set(xscale="log", yticks=range(len(rows)), yticklabels=rows, xlabel="digit Fréchet distance to the test images")
+    ax.invert_yaxis()
+    fig.legend(loc="outside lower center", ncols=2 + len(references))
     return fig
 
 
