@@ -113,9 +113,18 @@ class TiltedChain(nn.Module):
         """Same signature as `JointEBMPrior.sample_level`: a chain towards ``p(z_i | all other levels)``."""
         return sample_level(self.log_prob_unnormalized, self.latents, z, level, steps, step_size, generator)
 
-    def log_z(self, *, generator: torch.Generator | None = None, **settings) -> LogZ:
+    def log_z(
+        self,
+        *,
+        generator: torch.Generator | None = None,
+        chains: int = 1000,
+        temperatures: int = 1000,
+        draws: int = 100_000,
+        settle: int = 300,
+    ) -> LogZ:
         """``log Z`` with a bracket, from N(0, I); settings as of `hebm_lib.sampling.estimate_log_z`."""
         like = next(self.parameters())
+        settings = {"chains": chains, "temperatures": temperatures, "draws": draws, "settle": settle}
         return estimate_log_z(self, self.latents.total, like=like, generator=generator, **settings)
 
 

@@ -38,7 +38,7 @@ def prior_samples(model, langevin: LangevinConfig, n: int, generator: torch.Gene
         >>> from hebm_lib import load_pretrained
         >>> samples = prior_samples(load_pretrained("digits"), LangevinConfig(steps=2), 4, torch.Generator())
         >>> {name: tuple(z.shape) for name, z in samples.items()}
-        {'gaussian': (4, 10), 'prior': (4, 10), 'long': (4, 10)}
+        {'gaussian': (4, 10), 'prior': (4, 10), 'long': (4, 10), 'persistent': (4, 10)}
     """
     prior, d = model.prior, model.latents.total
     if not prior.has_energy:  # exact draws, with as many steps as it likes
@@ -89,7 +89,7 @@ def prior_report(
         >>> reader = DigitClassifier(size=8).eval()
         >>> report = prior_report(load_pretrained("digits"), LangevinConfig(steps=2), train, test, reader, n=40)
         >>> list(report["distance"]), len(report["kl"])
-        (['gaussian', 'prior', 'long', 'codes', 'shuffled'], 2)
+        (['gaussian', 'prior', 'long', 'persistent', 'codes', 'shuffled'], 2)
     """
     generator = torch.Generator(device=model.device).manual_seed(seed)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
