@@ -158,7 +158,9 @@ def draw_transition_over_codes(
     return fig
 
 
-def draw_priors_over_codes(latents: LatentSpec, panels: dict[str, tuple[Tensor, Tensor]], *, width: float = 2.4) -> Figure:
+def draw_priors_over_codes(
+    latents: LatentSpec, panels: dict[str, tuple[Tensor, Tensor]], *, width: float = 2.4
+) -> Figure:
     """Priors of several models, each over its own codes: a row per level, top first, a column per model.
 
     Args:
@@ -246,6 +248,7 @@ def draw_approach(
         trained: K of the training.
     """
     fig, axes = plt.subplots(1, len(distances), figsize=(3.3 * len(distances), 2.8), sharey=True, squeeze=False)
+    top = 2 * max(max(values) for values in distances.values())
     for ax, (label, values) in zip(axes[0], distances.items(), strict=True):
         floor = floors[label]
         ax.axhspan(1e-9, floor, color=PHI, alpha=0.15, linewidth=0)
@@ -255,6 +258,6 @@ def draw_approach(
             ax.axvline(trained, color=REFERENCE, linestyle="--", linewidth=1)
         ax.set_xscale("symlog", linthresh=1)
         ax.set(yscale="log", title=label, xlabel="Langevin step", xlim=(0, steps[-1]))
-        ax.set_ylim(min(floors.values()) / 4, None)
+        ax.set_ylim(min(floors.values()) / 4, top)
     axes[0, 0].set_ylabel("MMD² to the codes")
     return fig
