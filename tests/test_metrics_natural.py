@@ -1,0 +1,76 @@
+"""Distances between sets of natural images: known Gaussians, ladders of damage that must rank, input that is refused."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hebm_lib.metrics.natural import image_distances, image_features, kernel_distance
+
+network = pytest.importorskip("efficientnet_lite_pytorch", reason="the extra 'images' is not installed")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    """Scenes of the library's own renderer, 96 of them."""
+    from hebm_lib.data import render_shapes
+
+    index = torch.arange(96) * 4999 % 480_000
+    return F.avg_pool2d(render_shapes(index).float() / 127.5 - 1, 2)
+
+
+@pytest.fixture(scope="module")
+def features(pictures) -> torch.Tensor:
+    return image_features(pictures)
+
+
+def test_features_are_finite_and_as_wide_as_the_network_says(features):
+    assert features.shape == (96, 1280) and features.dtype == torch.float32 and features.isfinite().all()
+
+
+def test_half_precision_changes_distances_little(pictures, features):
+    single = image_features(pictures, half=False)
+    apart = image_distances(single[:48], single[48:])["frechet"]
+    assert abs(image_distances(features[:48], features[48:])["frechet"] / apart - 1) < 0.03
+
+
+def test_both_distances_are_small_for_halves_of_one_set_and_rank_ladders_of_damage(pictures, features):
+    halves = image_distances(features[::2], features[1::2])
+    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+    ladders = {
+        "noise": [image_features((pictures + s * noise).clamp(-1, 1)) for s in (0.1, 0.3, 0.9)],
+        "blur": [image_features(F.interpolate(F.avg_pool2d(pictures, k), size=32, mode="bilinear")) for k in (2, 4, 8)],
+    }
+    for rungs in ladders.values():
+        found = [image_distances(features, rung) for rung in rungs]
+        for kind in ("frechet", "kernel"):
+            assert found[0][kind] < found[1][kind] < found[2][kind]
+            assert halves[kind] < found[-1][kind]
+
+
+def test_known_gaussians():
+    noise = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 20_000, 3, generator=noise, dtype=torch.float64)
+    b = 2 * b + 1
+    # ‖μ‖² = 3 and tr(I + 4 I - 2 · 2 I) = 3.
+    assert abs(image_distances(a[:5000], b[:5000])["frechet"] - 6) < 0.3
+
+
+def test_the_kernel_distance_is_that_of_the_formula_and_unbiased():
+    noise = torch.Generator().manual_seed(1)
+    a, b = torch.randn(2, 7, 5, generator=noise, dtype=torch.float64)
+    k = lambda x, y: (x @ y.T / 5 + 1) ** 3  # noqa: E731
+    off = ~torch.eye(7, dtype=torch.bool)
+    by_hand = k(a, a)[off].mean() + k(b, b)[off].mean() - 2 * k(a, b).mean()
+    assert kernel_distance(a, b) == pytest.approx(by_hand.item())
+    many = [kernel_distance(*torch.randn(2, 40, 5, generator=noise)) for _ in range(200)]
+    mean = sum(many) / 200
+    assert abs(mean) < 4 * torch.tensor(many).std().item() / 200**0.5
+
+
+def test_sets_of_different_sizes_and_shapes_are_refused(features):
+    with pytest.raises(ValueError, match="as many real images as generated"):
+        image_distances(features, features[:50])
+    with pytest.raises(ValueError, match="1 or 3"):
+        image_features(torch.zeros(2, 4, 8, 8))
+    with pytest.raises(ValueError, match="at least two"):
+        kernel_distance(features[:1], features[:1])
