@@ -1,4 +1,4 @@
-"""What fills the tables of the scoreboard page and of the README, and the book's first picture."""
+"""What fills the tables of the scoreboard page, the landing page and the README, and the book's first picture."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1
 from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, out_of_distribution
-from hebm_lib.reproduction.claims.worth import worth_of_energies
+from hebm_lib.reproduction.claims.worth import finding, worth_of_energies
 from hebm_lib.reproduction.pages import fill_page
 
 __all__ = ["FILLERS", "PAGES", "write_scoreboard"]
@@ -24,6 +24,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "table-1-fashion": partial(table1, "Fashion-MNIST", FASHION),
     "table-1-svhn": paper_tables.svhn_levels,
     "table-2": paper_tables.table2,
+    "table-2-here": paper_tables.natural_images,
     "table-3": left_out_digit,
     "table-4": paper_tables.table4,
     "table-5": paper_tables.table5,
@@ -38,12 +39,13 @@ FILLERS: dict[str, Callable[[], str]] = {
     "family-fashion": partial(family, "fashion"),
     "out-of-distribution": out_of_distribution,
     "worth": worth_of_energies,
+    "finding": finding,
     "classifiers": readers,
     "all-runs": all_runs,
 }
 """Tables by the names of their markers; see `hebm_lib.reproduction.pages`."""
 
-PAGES = (ROOT / "book" / "scoreboard.md", ROOT / "README.md")
+PAGES = (ROOT / "book" / "scoreboard.md", ROOT / "README.md", ROOT / "book" / "intro.md")
 """Where those markers stand."""
 
 
