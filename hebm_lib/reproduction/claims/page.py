@@ -5,19 +5,20 @@ from functools import partial
 
 import torch
 
-from hebm_lib.checkpoint import load_pretrained, pretrained_names
+from hebm_lib.checkpoint import load_pretrained, pretrained_names, write_atomically
 from hebm_lib.experiments import load_experiment
 from hebm_lib.plotting import plot_redraws, use_style
 from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.claims import paper_tables
 from hebm_lib.reproduction.claims.family import all_runs, family
+from hebm_lib.reproduction.claims.ledger import as_csv, ledger
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1
 from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, out_of_distribution
 from hebm_lib.reproduction.claims.worth import finding, worth_of_energies
 from hebm_lib.reproduction.pages import fill_page
 
-__all__ = ["FILLERS", "PAGES", "write_scoreboard"]
+__all__ = ["FILLERS", "PAGES", "SHEET", "write_scoreboard"]
 
 FILLERS: dict[str, Callable[[], str]] = {
     "table-1-mnist": table1,
@@ -40,6 +41,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "out-of-distribution": out_of_distribution,
     "worth": worth_of_energies,
     "finding": finding,
+    "ledger": ledger,
     "classifiers": readers,
     "all-runs": all_runs,
 }
@@ -47,6 +49,9 @@ FILLERS: dict[str, Callable[[], str]] = {
 
 PAGES = (ROOT / "book" / "scoreboard.md", ROOT / "README.md", ROOT / "book" / "intro.md")
 """Where those markers stand."""
+
+SHEET = ROOT / "book" / "_static" / "claims.csv"
+"""The ledger for a spreadsheet."""
 
 
 def draw_cover() -> None:
@@ -68,5 +73,6 @@ def write_scoreboard() -> None:
     """Fill the tables of `PAGES` and, where MNIST is published, draw the book's first picture."""
     for path in PAGES:
         fill_page(path, FILLERS)
+    write_atomically(SHEET, as_csv())
     if "mnist" in pretrained_names():
         draw_cover()

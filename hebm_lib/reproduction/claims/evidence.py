@@ -1,0 +1,245 @@
+"""What the stored runs say of each claim: a number on which the claim's side is the positive one, with its interval.
+
+Every function reads ``book/results`` and returns `Evidence`, or None where nothing has been run. The records of
+``book/claims.yml`` name them.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hebm_lib.reproduction.claims.worth import bounds_of_pair
+from hebm_lib.reproduction.results import load_seeds, paired
+from hebm_lib.reproduction.studies.study import stored_study
+
+__all__ = ["MEASURES", "Evidence"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How far the claim's side is ahead.
+
+    Attributes:
+        what: the number in words, with a place ``{}`` for it.
+        mean, low, high: of the advantage, in its unit, with the 95 % interval over seeds; NaN where there is one seed.
+        n: training seeds, or repetitions where ``what`` says so.
+        unit: behind the number.
+        digits: after the point.
+    """
+
+    what: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    unit: str = ""
+    digits: int = 1
+
+    def text(self) -> str:
+        """The number as a table shows it.
+
+        Example:
+            >>> Evidence("gains {}", 4.6, 3.9, 5.4, 3, " nats").text()
+            'gains +4.6 nats [3.9, 5.4], n = 3'
+        """
+        value = f"{self.mean:+.{self.digits}f}{self.unit}"
+        if self.low == self.low:
+            value += f" [{self.low:.{self.digits}f}, {self.high:.{self.digits}f}]"
+        return self.what.format(value) + f", n = {self.n}"
+
+
+def advantage(what: str, ours: Sequence[float], theirs: Sequence[float], **form) -> Evidence | None:
+    """Evidence from pairs, the claim's side first."""
+    if not ours:
+        return None
+    return Evidence(what, *paired(ours, theirs), len(ours), **form)
+
+
+def worst(parts: list[Evidence]) -> Evidence:
+    """Of several things that must all hold the one that is least certain."""
+    return min(parts, key=lambda part: part.mean if part.low != part.low else part.low)
+
+
+def metric(name: str, key: str) -> list:
+    """One metric of all published seeds of a run."""
+    return [run["metrics"][key] for run in load_seeds(name) if key in run["metrics"]]
+
+
+def stepwise(what: str, rows: list[list[float]], **form) -> Evidence | None:
+    """The smallest rise from a level to the next, over seeds."""
+    if not rows:
+        return None
+    levels = range(len(rows[0]) - 1)
+    return worst(
+        [advantage(what, [100 * row[i + 1] for row in rows], [100 * row[i] for row in rows], **form) for i in levels]
+    )
+
+
+def parts_of(study: str, base: str) -> dict[int, dict]:
+    """The stored parts of a study by seed: ``base``, ``base@2``, …"""
+    found = {}
+    for name, part in stored_study(study)["parts"].items():
+        stem, _, seed = name.partition("@")
+        if stem == base:
+            found[int(seed or 1)] = part
+    return found
+
+
+def between(study: str, ahead: str, behind: str, pick: Callable[[dict], float], what: str, **form) -> Evidence | None:
+    """Evidence from two parts of a study, paired by seed: how much larger ``pick`` is of the first."""
+    first, second = parts_of(study, ahead), parts_of(study, behind)
+    seeds = sorted(first.keys() & second.keys())
+    return advantage(what, [pick(first[s]) for s in seeds], [pick(second[s]) for s in seeds], **form)
+
+
+def class_at_the_bottom() -> Evidence | None:
+    rows = metric("mnist-hvae", "latent_accuracy")
+    what = "bottom level reads the class better than the top by {}"
+    return advantage(what, [100 * row[0] for row in rows], [100 * row[-1] for row in rows], unit=" points")
+
+
+def nats() -> Evidence | None:
+    ours, theirs = zip(*bounds_of_pair("mnist"), strict=True)
+    return advantage("bound over the same ladder with f = 0: {}", ours, theirs, unit=" nats")
+
+
+def joint_over_separate() -> Evidence | None:
+    what = "gain of a joint f over one f per level: {}"
+    return between("fixed-codes", "base", "separate", lambda part: part["gain"], what, unit=" nats")
+
+
+def svhn_top() -> Evidence | None:
+    rows = metric("svhn", "latent_accuracy")
+    what = "top level reads the digit better than the best of the others by {}"
+    return advantage(what, [100 * row[-1] for row in rows], [100 * max(row[:-1]) for row in rows], unit=" points")
+
+
+def levels_sort() -> Evidence | None:
+    return stepwise(
+        "digit changes more often from level to level, at least by {}", metric("mnist", "class_change"), unit=" points"
+    )
+
+
+def rises_with() -> Evidence | None:
+    what = "accuracy on drawn codes rises from level to level, at least by {}"
+    return stepwise(what, metric("mnist", "sampled_latent_accuracy"), unit=" points")
+
+
+def falls_without() -> Evidence | None:
+    rows = metric("mnist-gaussian", "latent_accuracy")
+    what = "with f = 0 the top falls below the middle by {}"
+    return advantage(what, [100 * row[1] for row in rows], [100 * row[2] for row in rows], unit=" points")
+
+
+def stay_and_visit() -> Evidence | None:
+    stay = [100 * row[0] for row in metric("mnist-012", "traversal_stay")]
+    visit = [100 * row[1] for row in metric("mnist-012", "traversal_visit")]
+    return worst(
+        [
+            advantage("walks that do so, above 85 %: {}", side, [85.0] * len(side), unit=" points")
+            for side in (stay, visit)
+        ]
+    )
+
+
+def modes() -> Evidence | None:
+    what = "prior told from the codes less often by {}"
+    ours = [100 * fit["c2st"]["prior"][2] for fit in metric("mnist-012-2d", "prior_fit")]
+    theirs = [100 * fit["c2st"]["gaussian"][2] for fit in metric("mnist-012-2d-gaussian", "prior_fit")]
+    return advantage(what, theirs, ours, unit=" points")
+
+
+def long_chains() -> Evidence | None:
+    runs = metric("mnist", "health")
+    allowed = [1.15 * run["distance"][1] for run in runs]
+    return advantage(
+        "distance at 2,500 steps below 1.15 times that at K by {}",
+        allowed,
+        [run["distance"][-1] for run in runs],
+        digits=0,
+    )
+
+
+def attack() -> Evidence | None:
+    parts = stored_study("latent-attack")["parts"]
+    if not {"mnist-capped", "mnist-vlae"} <= parts.keys():
+        return None
+    ours, theirs = (
+        [statistics.fmean(column) for column in zip(*(v["auddc"] for v in parts[name]["levels"].values()), strict=True)]
+        for name in ("mnist-capped", "mnist-vlae")
+    )
+    return advantage(
+        "area under the attack's curve above VLAE's by {}",
+        [statistics.fmean(ours)],
+        [statistics.fmean(theirs)],
+        digits=2,
+    )
+
+
+def svhn_distance() -> Evidence | None:
+    what = "distance below VLAE's by {}"
+    return between("natural-images", "svhn-11k-vlae", "svhn-11k", lambda part: part["samples"]["frechet"], what)
+
+
+def anomaly() -> Evidence | None:
+    from hebm_lib.reproduction.results import load_paper
+    from hebm_lib.reproduction.studies.anomaly import PAPER_LABELS
+
+    parts = stored_study("anomaly")["parts"]
+    found = [parts.get(f"joint-ebm/{label}") for label in PAPER_LABELS]
+    if None in found:
+        return None
+    ours = statistics.fmean(part["tests"]["pooled"]["auprc"][0] for part in found)
+    paper = statistics.fmean(load_paper()["table3_anomaly_auprc"]["ours"])
+    return advantage("mean AUPRC of five digits, above the paper's: {}", [ours], [paper], digits=2)
+
+
+def more_steps() -> Evidence | None:
+    what = "distance with K = 15 above that with K = 60: {}"
+    return between("fixed-codes", "k15", "base", lambda part: part["distance"]["K"], what, digits=0)
+
+
+def wider() -> Evidence | None:
+    what = "distance with 10 units above that with 100: {}"
+    return between("fixed-codes", "h10", "base", lambda part: part["distance"]["K"], what, digits=0)
+
+
+def nothing_yet() -> Evidence | None:
+    return None
+
+
+def out_of_distribution() -> Evidence | None:
+    parts = stored_study("out-of-distribution")["parts"]
+    ours, theirs = ([parts[name]["scores"]["-log p(x, z)"]["auroc"]] for name in ("fashion", "fashion-vlae"))
+    return advantage("AUROC above VLAE's by {}", ours, theirs, digits=3)
+
+
+def disentangles() -> Evidence | None:
+    what = "MIG above pro-VLAE's after three steps by {}"
+    return between("disentanglement", "shapes3d-beta8", "shapes3d-provlae-s3", lambda part: part["mig"], what, digits=2)
+
+
+MEASURES: dict[str, Callable[[], Evidence | None]] = {
+    measure.__name__: measure
+    for measure in (
+        class_at_the_bottom,
+        nats,
+        joint_over_separate,
+        svhn_top,
+        levels_sort,
+        rises_with,
+        falls_without,
+        stay_and_visit,
+        modes,
+        long_chains,
+        attack,
+        svhn_distance,
+        anomaly,
+        more_steps,
+        wider,
+        nothing_yet,
+        out_of_distribution,
+        disentangles,
+    )
+}
+"""By the names that ``book/claims.yml`` uses."""
