@@ -16,6 +16,7 @@ PAIRS = {
     "mnist-map": "MNIST, the same without walls",
     "fashion": "Fashion-MNIST, three levels",
     "fashion-map": "Fashion-MNIST, without walls",
+    "svhn": "SVHN (svhn-11k), four levels",
 }
 """Entry with an energy → what a table calls it; the control is called ``…-gaussian``. What walls are: page 04."""
 
