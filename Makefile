@@ -35,7 +35,7 @@ book: $(STAMP)  ## build the book into book/_build/html; a warning is an error
 	$(BIN)/python tools/mend_links.py
 	$(BIN)/jupyter-book build book/ -n -W --keep-going
 
-pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="03-joint-ebm-prior"]
+pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="04-joint-ebm-prior"]
 	$(BIN)/python tools/execute_pages.py $(PAGES)
 
 scoreboard: $(STAMP)  ## fill the tables of the scoreboard page and the README from book/results/

@@ -12,7 +12,7 @@ from hebm_lib import JointEBM, JointEBMPrior, LatentSpec, langevin_dynamics
 from hebm_lib.algorithm import learn_energy, learn_ladder
 from hebm_lib.config import LangevinConfig, TrainingConfig
 
-PAGE = ROOT / "notebooks" / "22-eighty-lines.ipynb"
+PAGE = ROOT / "notebooks" / "03-eighty-lines.ipynb"
 
 
 def source(cell_id: str) -> str:

@@ -170,7 +170,7 @@ def test_ladders_that_the_script_does_not_know_are_told():
     with pytest.raises(ValueError, match="by addition or gain"):
         generator_steps(LadderGenerator(LatentSpec((2, 3)), 8, 1, config))
     with pytest.raises(ValueError, match="no energy"):
-        export_model("mnist-012-gaussian", Path("never-written.safetensors"))
+        export_model("mnist-vlae", Path("never-written.safetensors"))
 
 
 def test_a_notebook_shows_the_same_component_without_a_path():

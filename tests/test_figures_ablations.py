@@ -1,4 +1,4 @@
-"""Page 16's figures: what stands in their arrays."""
+"""Page 17's figures: what stands in their arrays."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What pages 15 and 18 draw: heights, marks and labels are those of the numbers."""
+"""What pages 16 and 18 draw: heights, marks and labels are those of the numbers."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -272,7 +272,7 @@ def test_the_table_links_each_model_to_its_file_and_its_pages(bench):
             assert page.startswith(number) and number in member.pages
             assert member.name in (ROOT / "notebooks" / page).read_text()
         assert cells[1] == ", ".join(map(str, entry(kind).model.latent_dims)) and cells[-2] == "0.75M"
-    assert "08-full-training.ipynb" in lines[-1]
+    assert "10-full-training.ipynb" in lines[-1]
 
 
 def test_the_steps_in_the_table_are_those_of_the_registry(bench):

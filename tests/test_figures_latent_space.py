@@ -1,4 +1,4 @@
-"""What pages 10 and 12 draw: the arrays behind the figures, their colours, ranges and sizes."""
+"""What pages 12 and 13 draw: the arrays behind the figures, their colours, ranges and sizes."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Page 09: donors of both ways, the tie between levels, the spread of style, and the arrays behind the figures."""
+"""Page 11: donors of both ways, the tie between levels, the spread of style, and the arrays behind the figures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What pages 07 and 08 draw: the arrays behind the figures, their orientation, labels and ranges."""
+"""What pages 09 and 10 draw: the arrays behind the figures, their orientation, labels and ranges."""
 
 import matplotlib.pyplot as plt
 import numpy as np

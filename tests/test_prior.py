@@ -259,7 +259,7 @@ def test_a_level_given_the_other_follows_the_exact_conditional(level):
 
 
 def test_a_level_given_the_others_keeps_the_joint_law_and_a_level_of_another_chain_does_not():
-    """E f falls by ``KL(p ‖ q) + KL(q ‖ p)`` with q = p(z_1) p(z_2): what page 09 reads off a trained model."""
+    """E f falls by ``KL(p ‖ q) + KL(q ‖ p)`` with q = p(z_1) p(z_2): what page 11 reads off a trained model."""
     prior, n = coupled_prior(), 10_000
     points, weight = quadrature(prior.log_prob_unnormalized)
     side = round(len(points) ** 0.5)

@@ -1,7 +1,7 @@
 """Run the book's pages again and store their outputs.
 
     python tools/execute_pages.py                        every page of notebooks/
-    python tools/execute_pages.py 03-joint-ebm-prior     one page (with or without .ipynb)
+    python tools/execute_pages.py 04-joint-ebm-prior     one page (with or without .ipynb)
 
 A page is written only after all of its cells ran. Cells tagged ``skip-execution`` keep the outputs that they have.
 Each page gets the cell that installs the library on Colab. Widget state is stored. What would change from run to run

@@ -18,7 +18,7 @@ PAIRS = {
     "fashion-map": "Fashion-MNIST, without walls",
     "svhn": "SVHN (svhn-11k), four levels",
 }
-"""Entry with an energy → what a table calls it; the control is called ``…-gaussian``. What walls are: page 04."""
+"""Entry with an energy → what a table calls it; the control is called ``…-gaussian``. What walls are: page 05."""
 
 
 def bounds_of_pair(name: str) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Page 16: a prior with one thing changed, as curves over seeds and as bars."""
+"""Page 17: a prior with one thing changed, as curves over seeds and as bars."""
 
 import math
 import statistics

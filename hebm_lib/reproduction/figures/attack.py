@@ -1,4 +1,4 @@
-"""Page 14: attacked images in the layout of Fig. 9, and curves of a sweep over C."""
+"""Page 15: attacked images in the layout of Fig. 9, and curves of a sweep over C."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,4 @@
-"""Page 05: the bound in the plane, where everything is exact."""
+"""Page 06: the bound in the plane, where everything is exact."""
 
 from collections.abc import Sequence
 

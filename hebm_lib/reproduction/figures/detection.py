@@ -1,4 +1,4 @@
-"""Pages 15 and 18: how well scores find unfamiliar images, as bars, histograms and curves."""
+"""Pages 16 and 18: how well scores find unfamiliar images, as bars, histograms and curves."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Page 21: the factors of a scene, what units say of them, and what each unit draws (supplement, Fig. 1)."""
+"""Page 19: the factors of a scene, what units say of them, and what each unit draws (supplement, Fig. 1)."""
 
 from collections.abc import Sequence
 

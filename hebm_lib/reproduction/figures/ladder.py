@@ -1,4 +1,4 @@
-"""Page 04: the ladder as a drawing, and pictures of what a level changes."""
+"""Page 05: the ladder as a drawing, and pictures of what a level changes."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Pages 10 and 12: what each level knows of the class, and prior samples on their way to the aggregate posterior."""
+"""Pages 12 and 13: what each level knows of the class, and prior samples on their way to the aggregate posterior."""
 
 import html
 import math

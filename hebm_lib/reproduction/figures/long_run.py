@@ -1,4 +1,4 @@
-"""Page 13: Fig. 8's layout, and what the study of long chains measured, over the steps."""
+"""Page 14: Fig. 8's layout, and what the study of long chains measured, over the steps."""
 
 import matplotlib.pyplot as plt
 import numpy as np

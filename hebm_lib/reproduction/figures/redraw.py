@@ -1,4 +1,4 @@
-"""Page 09: one level redrawn by two ways, from other samples or given the sample's own other levels."""
+"""Page 11: one level redrawn by two ways, from other samples or given the sample's own other levels."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Pages 07 and 08: walks along a unit, the plane of two units, one level moved by itself, diagnostics of a run."""
+"""Pages 09 and 10: walks along a unit, the plane of two units, one level moved by itself, diagnostics of a run."""
 
 from collections.abc import Sequence
 
