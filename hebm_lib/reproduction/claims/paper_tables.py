@@ -84,7 +84,7 @@ def natural_images() -> str:
                 mean_of(found, lambda part: 100 * part["samples"]["kernel"], 1),
             ]
         seeds = "/".join(str(len(found)) for found in both)
-        order = both[0][0]["samples"]["frechet"] if both[0] else math.inf
+        order = statistics.fmean(part["samples"]["frechet"] for part in both[0]) if both[0] else math.inf
         rows.append((order, [name, *cells, seeds]))
     lines = [row for _, row in sorted(rows, key=lambda row: row[0])]
     references = load_study("natural-images")
