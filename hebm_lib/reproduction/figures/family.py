@@ -46,7 +46,7 @@ ABOVE = "$p_0(z_3)\\, p(z_2 | z_3)\\, p(z_1 | z_2, z_3)$", "Gaussians, given all
 DOWN, CHAIN, POSTERIOR = "a draw per level", "{K} steps on $f_\\alpha$", "{posterior} steps through $g_\\beta$"
 
 FAMILY: dict[str, Member] = {
-    "vae": Member(KIND_NAMES["vae"], "$p_0(z)$", "Gaussian", "none", "network", "a draw", ("15",)),
+    "vae": Member(KIND_NAMES["vae"], "$p_0(z)$", "Gaussian", "none", "network", "a draw", ("16",)),
     "lebm": Member(
         KIND_NAMES["lebm"],
         "$\\propto e^{f_\\alpha(z)}\\, p_0(z)$",
@@ -56,7 +56,7 @@ FAMILY: dict[str, Member] = {
         CHAIN,
         ("02",),
     ),
-    "vlae": Member(KIND_NAMES["vlae"], *INDEPENDENT, "networks", "network", "a draw", ("08",)),
+    "vlae": Member(KIND_NAMES["vlae"], *INDEPENDENT, "networks", "network", "a draw", ("10",)),
     "provlae": Member(KIND_NAMES["provlae"], *INDEPENDENT, "networks, learned in turn", "network", "a draw"),
     "lvae": Member(
         KIND_NAMES["lvae"],
@@ -76,7 +76,7 @@ FAMILY: dict[str, Member] = {
         "networks, tied by $f_\\alpha$",
         "network",
         CHAIN,
-        ("03", "08"),
+        ("04", "10"),
     ),
 }
 """The models by kind, in the order of the diagram: one level, independent levels, conditional levels, ours last."""
