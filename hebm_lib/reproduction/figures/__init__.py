@@ -1,10 +1,11 @@
 """What the live explorers and the method pages draw: functions only, no state; a file per group of pages.
 
-Every function returns a matplotlib figure, or draws into the axes that it is given; `ipywidgets.interact` turns those
-into explorers.
+Every function returns a matplotlib figure, or draws into the axes that it is given; `frames` turns those into explorers
+that need no kernel.
 """
 
 from hebm_lib.reproduction.figures.bound import draw_bound, draw_posterior, draw_posteriors, plot_exact_training
+from hebm_lib.reproduction.figures.frames import frames
 from hebm_lib.reproduction.figures.ladder import draw_ladder, draw_signed, draw_units
 from hebm_lib.reproduction.figures.runs import (
     CLASS_COLORS,
@@ -41,6 +42,7 @@ __all__ = [
     "draw_walks",
     "explore_latent",
     "explore_level",
+    "frames",
     "plane_box",
     "plot_diagnostics",
     "plot_exact_training",
