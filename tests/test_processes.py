@@ -145,3 +145,57 @@ def test_memory_is_kept_where_the_c_library_can_and_nothing_happens_elsewhere(mo
     for library in (object, lambda: (_ for _ in ()).throw(OSError)):  # another C library; none that can be opened
         monkeypatch.setattr(memory.ctypes, "CDLL", lambda name, library=library: library())
         memory.keep_freed_memory()
+
+
+STOPPED = """
+import os, signal, sys, torch
+from dataclasses import replace
+from conftest import tiny_experiment
+from hebm_lib import Trainer, build_model, load_dataset
+from hebm_lib.training import TrainingInterrupted
+
+torch.set_num_threads(1)
+folder, how = sys.argv[1:3]
+config = tiny_experiment(epochs=2, batch_size=50, log_every=4)
+config = replace(config, model=replace(config.model, prior=replace(config.model.prior, chains=64)))
+torch.manual_seed(config.training.seed)
+trainer = Trainer(build_model(config.model), config, f"{folder}/run" if how != "whole" else None, progress=False)
+rank = trainer.fabric.global_rank
+if how == "resumed":
+    trainer.resume(f"{folder}/run")
+if how == "stopped" and rank == 1:
+    one_step = trainer._one_step
+
+    def told(x, epoch):
+        one_step(x, epoch)
+        if trainer.step == 5:  # the terminal's Ctrl-C, and the launcher's echo of it
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer._one_step = told
+try:
+    trainer.fit(load_dataset("digits", "train"))
+    assert how != "stopped"
+except TrainingInterrupted as stop:
+    assert how == "stopped" and "Saved in" in str(stop), stop
+torch.save({"step": trainer.step, "weights": trainer.model.state_dict()}, f"{folder}/{how}{rank}.pt")
+"""
+
+
+def test_one_signal_stops_all_processes_at_one_step_and_the_run_goes_on_bit_for_bit(tmp_path):
+    """Persistent chains are each process's own, so each must get its own back."""
+    (tmp_path / "train.py").write_text(STOPPED)
+    for how in ("whole", "stopped", "resumed"):
+        launch_two_processes(tmp_path / "train.py", tmp_path, how)
+    found = {
+        (how, rank): torch.load(tmp_path / f"{how}{rank}.pt", weights_only=True)
+        for how in ("whole", "stopped", "resumed")
+        for rank in (0, 1)
+    }
+    assert {found["stopped", rank]["step"] for rank in (0, 1)} == {8}, "the next line of the log after step 5"
+    for rank in (0, 1):
+        whole, resumed = found["whole", rank], found["resumed", rank]
+        assert whole["step"] == resumed["step"]
+        for name, tensor in whole["weights"].items():
+            assert torch.equal(tensor, resumed["weights"][name]), name
+    assert not torch.equal(found["whole", 0]["weights"]["prior.chains"], found["whole", 1]["weights"]["prior.chains"])

@@ -4,19 +4,22 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = [
     "TrainingInterrupted",
     "asked_to_stop",
+    "chains_of_all",
     "check_precision",
     "make_fabric",
     "put_on_device",
     "same_weights_everywhere",
+    "take_own_chains",
 ]
 
 
@@ -75,21 +78,28 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def asked_to_stop(*, wait: bool) -> Iterator[list[int]]:
+def asked_to_stop(*, grace: float = 0.0) -> Iterator[list[int]]:
     """A list that holds a signal's number once Ctrl-C or SIGTERM has come, so that a step can be finished first.
 
-    The second one is obeyed at once, and so is the first without ``wait`` (several processes, of which each would finish
-    another step). Outside the main thread, where Python lets nobody handle signals, the list stays empty.
+    The second one is obeyed at once. Outside the main thread, where Python lets nobody handle signals, the list stays empty.
+
+    Args:
+        grace: seconds in which a second signal counts as the first one's echo: a launcher passes on to its processes what
+            the terminal has sent them already.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
+    first = 0.0
 
     def stop(signum, frame):
-        asked.append(signum)
-        if not wait or len(asked) > 1:
+        nonlocal first
+        now = time.monotonic()
+        if asked and now - first >= grace:
             raise TrainingInterrupted("stopped at once", signum)
+        first = first if asked else now
+        asked.append(signum)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -99,3 +109,21 @@ def asked_to_stop(*, wait: bool) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+# ---- what differs between processes ---------------------------------------------------------------------------------
+
+
+def chains_of_all(model: nn.Module, fabric: Fabric) -> list[Tensor] | None:
+    """The prior's persistent chains in every process, by rank; None with one process, whose weights hold them."""
+    chains = getattr(getattr(model, "prior", None), "chains", None)
+    if fabric.world_size == 1 or chains is None:
+        return None
+    return list(fabric.all_gather(chains).cpu())
+
+
+@torch.no_grad()
+def take_own_chains(model: nn.Module, fabric: Fabric, chains: list[Tensor] | None) -> None:
+    """Go on with this process's chains of `chains_of_all`; with None, as they came with the weights."""
+    if chains is not None:
+        model.prior.chains.copy_(chains[fabric.global_rank])

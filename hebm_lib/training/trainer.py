@@ -6,6 +6,7 @@ The algorithm itself is `hebm_lib.algorithm.algorithm_1`; which networks learn w
 import contextlib
 import json
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,10 +39,12 @@ from hebm_lib.training.phases import (
 from hebm_lib.training.processes import (
     TrainingInterrupted,
     asked_to_stop,
+    chains_of_all,
     check_precision,
     make_fabric,
     put_on_device,
     same_weights_everywhere,
+    take_own_chains,
 )
 from hebm_lib.training.record import RunRecord, how_to_go_on, last_good
 
@@ -124,7 +127,9 @@ class Trainer:
         self.begun: list[tuple[str, int]] = []  # name and first step of every phase so far
         self.window: dict[str, Tensor] = {}
         self.window_steps = 0
-        self.asked: list[int] = []  # signals to stop
+        self.asked: list[int] = []  # signals to stop that this process got
+        self.votes = torch.zeros(1, device=self.fabric.device)  # above 0 once any process got one
+        self.agreed = False  # all processes know, and know it at the same step
 
     def _optimiser(self, group: str, parameters) -> torch.optim.Optimizer:
         o = self.training.optimiser
@@ -155,9 +160,10 @@ class Trainer:
             checkpoint.WriteError: if the disk is full. The last good checkpoint stays.
             DivergenceError: if a logged term is not a number or the energy passes its bound.
             TrainingInterrupted: after Ctrl-C or SIGTERM: the step was finished and saved where the run has a folder.
+                Several processes stop together, at the next line of the log.
         """
         train = as_batches(train, next((p.dtype for p in self.model.parameters()), torch.float32))
-        stops = asked_to_stop(wait=self.fabric.world_size == 1)
+        stops = asked_to_stop(grace=0.0 if self.fabric.world_size == 1 else 2.0)
         try:
             with self._locked(), stops as self.asked:
                 return self._fit(train, on_epoch)
@@ -303,13 +309,16 @@ class Trainer:
         self.window_steps += 1
 
     def _average_gradients(self, parameters) -> None:
-        """Mean of the gradients over processes, in one message."""
+        """Mean of the gradients over processes, in one message; whether one was asked to stop travels with it."""
         if self.fabric.world_size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = self.fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        vote = torch.full_like(self.votes, float(bool(self.asked)))
+        flat = self.fabric.all_reduce(torch.cat([*(g.flatten() for g in gradients), vote]), reduce_op="mean")
+        *means, votes = flat.split([*(g.numel() for g in gradients), 1])
+        for gradient, mean in zip(gradients, means, strict=True):
             gradient.copy_(mean.view_as(gradient))
+        self.votes += votes
 
     def _order(self, n: int, epoch: int, per_epoch: int) -> Tensor:
         """Indices of this process's images in each batch of an epoch, ``(steps, batch)``."""
@@ -331,6 +340,7 @@ class Trainer:
     def _log(self, seconds: float, bar) -> None:
         """Read the window's means from the device (the one place that waits for it), check them, write them down."""
         row = {"step": self.step, **self._means()}
+        self.agreed = self.votes.item() > 0
         images = self.window_steps * self.training.batch_size * self.fabric.world_size
         row["images_per_second"] = round(images / seconds, 1)
         self.window, self.window_steps = {}, 0
@@ -379,10 +389,11 @@ class Trainer:
         return checkpoint.locked(self.run_dir)
 
     def _stop_if_asked(self, *, saved: bool = False) -> None:
-        if self.asked:
+        """Stop after this step where a signal came; several processes stop together, at the next line of the log."""
+        if self.agreed if self.fabric.world_size > 1 else self.asked:
             if not saved:
                 self._save()
-            raise TrainingInterrupted("stopped after a step", self.asked[0])
+            raise TrainingInterrupted("stopped after a step", self.asked[0] if self.asked else signal.SIGINT)
 
     def _save(self) -> None:
         if self.run_dir is None:
@@ -391,6 +402,7 @@ class Trainer:
         weights = [p for parameters in self.groups.values() for p in parameters]
         self._check({**self._means(), "weights": torch.nn.utils.get_total_norm(weights).item()})
         generators = self.fabric.all_gather(self.generator.get_state()) if self.fabric.world_size > 1 else None
+        chains = chains_of_all(self.model, self.fabric)
         if self.fabric.is_global_zero:
             state = {
                 "step": self.step,
@@ -406,6 +418,7 @@ class Trainer:
                 "history": self.history,
                 "config": json.dumps(self.record.written),
                 "image_chains": chains_to_save(self.model),
+                "chains": chains,
             }
             keep = self.training.keep_checkpoints
             checkpoint.save_checkpoint(self.run_dir, self.step, self.model, self.record.model, state, keep)
@@ -441,8 +454,10 @@ class Trainer:
         if self.average is not None and state.get("average") is not None:
             self.average.load(state["average"])
         take_chains(self.model, state.get("image_chains"))
+        take_own_chains(self.model, self.fabric, state.get("chains"))
         self.begun = [tuple(phase) for phase in state.get("begun", [])]
-        self.generator.set_state(state["generators"][self.fabric.global_rank])
+        # A copy: `set_state` reads from the beginning of a tensor's memory, and a gathered state lies further back.
+        self.generator.set_state(state["generators"][self.fabric.global_rank].clone())
         torch.set_rng_state(state["torch_rng"])
         self.step, self.epoch, self.seconds = state["step"], state["epoch"], state["seconds"]
         self.history = state["history"]

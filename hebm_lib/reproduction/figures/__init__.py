@@ -5,8 +5,8 @@ that need no kernel.
 """
 
 from hebm_lib.reproduction.figures.bound import draw_bound, draw_posterior, draw_posteriors, plot_exact_training
-from hebm_lib.reproduction.figures.frames import frames
 from hebm_lib.reproduction.figures.ladder import draw_ladder, draw_signed, draw_units
+from hebm_lib.reproduction.figures.moving import frames
 from hebm_lib.reproduction.figures.runs import (
     CLASS_COLORS,
     class_legend,

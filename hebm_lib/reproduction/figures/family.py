@@ -9,6 +9,7 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from torch import Tensor
 
 from hebm_lib.config import DataConfig, ExperimentConfig
 from hebm_lib.experiments import KIND_NAMES, experiment_of, load_experiment
@@ -18,7 +19,17 @@ from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.figures.relations import CONDITIONAL, ONE_LEVEL, WITH_ENERGY, arrows, codes_of, followers
 from hebm_lib.reproduction.tables import table
 
-__all__ = ["FAMILY", "Member", "draw_costs", "draw_family", "draw_member", "draw_redraws", "family_table", "on_digits"]
+__all__ = [
+    "FAMILY",
+    "Member",
+    "draw_costs",
+    "draw_family",
+    "draw_gallery",
+    "draw_member",
+    "draw_redraws",
+    "family_table",
+    "on_digits",
+]
 
 
 @dataclass(frozen=True)
@@ -182,6 +193,22 @@ def draw_family() -> Figure:
         Line2D([], [], color=REFERENCE, linestyle="", marker="o", markersize=2 * DOT, label="feature on the way"),
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
+    return fig
+
+
+def draw_gallery(samples: dict[str, Tensor], told: dict[str, str]) -> Figure:
+    """A row of samples per model, its name on the left, a word on it on the right.
+
+    Args:
+        samples: by kind, ``(n, c, h, w)``; as many for each.
+        told: by kind, what stands at the end of its row.
+    """
+    fig, axes = plt.subplots(len(samples), 1, figsize=(6.4, 0.62 * len(samples)))
+    for ax, (kind, images) in zip(axes, samples.items(), strict=True):
+        draw_images(images, len(images), ax=ax)
+        marked = {"fontweight": "bold"} if kind == "joint-ebm" else {}
+        ax.text(-0.02, 0.5, FAMILY[kind].name, ha="right", va="center", transform=ax.transAxes, **marked)
+        ax.text(1.02, 0.5, told[kind], ha="left", va="center", transform=ax.transAxes, **marked)
     return fig
 
 

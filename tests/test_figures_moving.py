@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hebm_lib.reproduction.figures.frames import frames
+from hebm_lib.reproduction.figures.moving import frames
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ALT = "A grey square, darker for a larger share; <the larger> the darker."
