@@ -20,7 +20,7 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 
-__all__ = ["baseline_experiments", "published_baselines"]
+__all__ = ["baseline_experiments", "published_baselines", "vlae_networks"]
 
 NO_ENERGY = PriorConfig(hidden=())
 NO_CHAIN = LangevinConfig(steps=0)
@@ -116,37 +116,56 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
     ]
 
 
+def vlae_networks(width: int) -> tuple[GeneratorConfig, InferenceConfig]:
+    """The two ladders of VLAE's public MNIST code, three levels whose codes join by a learned gate.
+
+    Levels 1 and 2 are read from convolutions behind the second feature, and join vectors before there is a map.
+
+    Args:
+        width: of the vectors, 1,024 there.
+
+    Example:
+        >>> generator, inference = vlae_networks(256)
+        >>> generator.widths, inference.deviation
+        ((256, 256), 'sigmoid')
+    """
+    generator = GeneratorConfig(
+        factors=(0, 0),
+        widths=(width, width),
+        entries=("map", "map"),
+        top_hidden=(width, width),
+        base_factor=4,
+        base_width=128,
+        join="gate",
+        slope=0.1,
+        plain_factors=(2,),
+        plain_widths=(64,),
+        batch_norm=True,
+    )
+    inference = InferenceConfig(
+        factors=(4, 4),
+        widths=(128, 128),
+        reads=("map", "map"),
+        top_hidden=(width, width),
+        slope=0.1,
+        batch_norm=True,
+        deviation="sigmoid",
+    )
+    return generator, inference
+
+
 def published_baselines() -> list[ExperimentConfig]:
     """The settings of the published models as far as this library can say them; each model's file lists the rest."""
     grey, colour = DataConfig(name="mnist", size=28), DataConfig(name="svhn", size=32, fit="resize", channels=3)
     shapes = DataConfig(name="3dshapes", size=64, fit="resize", channels=3)
+    generator, inference = vlae_networks(1024)
     vlae = ModelConfig(
         kind="vlae",
         latent_dims=(2, 2, 2),
         image_size=28,
         image_channels=1,
-        generator=GeneratorConfig(
-            factors=(0, 0),
-            widths=(1024, 1024),
-            entries=("map", "map"),
-            top_hidden=(1024, 1024),
-            base_factor=4,
-            base_width=128,
-            join="gate",
-            slope=0.1,
-            plain_factors=(2,),
-            plain_widths=(64,),
-            batch_norm=True,
-        ),
-        inference=InferenceConfig(
-            factors=(4, 4),
-            widths=(128, 128),
-            reads=("map", "map"),
-            top_hidden=(1024, 1024),
-            slope=0.1,
-            batch_norm=True,
-            deviation="sigmoid",
-        ),
+        generator=generator,
+        inference=inference,
         prior=NO_ENERGY,
         sigma=0.25,
         baseline=BaselineConfig(likelihood="laplace"),

@@ -6,7 +6,8 @@ share the first half of their epochs, so that whatever differs between them is t
 
 from dataclasses import replace
 
-from hebm_lib.config import ExperimentConfig, GeneratorConfig, InferenceConfig
+from hebm_lib.config import ExperimentConfig
+from hebm_lib.experiments.baselines import vlae_networks
 
 __all__ = ["BOTTOMS", "UNITS", "cell_name", "levels_experiments"]
 
@@ -31,33 +32,11 @@ def cell_name(units: str, bottom: str, *, energy: bool) -> str:
 
 
 def with_own_networks(config: ExperimentConfig) -> ExperimentConfig:
-    """The ladders of VLAE's public MNIST code: widths 64, 128 and, where it has 1,024, 256; codes join by a learned gate.
+    """The ladders of VLAE's public MNIST code, 256 wide where it has 1,024.
 
-    Levels 1 and 2 are read from convolutions behind the second feature and join vectors before there is a map. Pixels stay
-    Gaussian with the σ of the other cells, where that code weighs absolute errors.
+    Pixels stay Gaussian with the σ of the other cells, where that code weighs absolute errors.
     """
-    generator = GeneratorConfig(
-        factors=(0, 0),
-        widths=(256, 256),
-        entries=("map", "map"),
-        top_hidden=(256, 256),
-        base_factor=4,
-        base_width=128,
-        join="gate",
-        slope=0.1,
-        plain_factors=(2,),
-        plain_widths=(64,),
-        batch_norm=True,
-    )
-    inference = InferenceConfig(
-        factors=(4, 4),
-        widths=(128, 128),
-        reads=("map", "map"),
-        top_hidden=(256, 256),
-        slope=0.1,
-        batch_norm=True,
-        deviation="sigmoid",
-    )
+    generator, inference = vlae_networks(256)
     return replace(config, model=replace(config.model, generator=generator, inference=inference))
 
 

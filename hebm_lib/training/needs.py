@@ -3,17 +3,21 @@
 A model says so by having what the protocols below name; the trainer asks for nothing else.
 """
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from hebm_lib.algorithm import Update
+from hebm_lib.config import TrainingConfig
 from hebm_lib.training.batches import Batches
 
 __all__ = [
     "FitsCodes",
     "ImageChains",
     "KeepsChains",
+    "OwnAlgorithm",
     "begin_run",
     "chains_to_save",
     "codes_of",
@@ -23,6 +27,19 @@ __all__ = [
 ]
 
 CODES = 20_000
+
+
+@runtime_checkable
+class OwnAlgorithm(Protocol):
+    """A model that is not trained by Algorithm 1; both as in `hebm_lib.algorithm`, without the model as an argument."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by the group that moves them."""
+
+    def algorithm(
+        self, x: Tensor, config: TrainingConfig, epoch: float, generator: torch.Generator
+    ) -> Iterator[Update]:
+        """The updates of a step, one after the other."""
 
 
 @runtime_checkable

@@ -116,7 +116,7 @@ def asked_to_stop(*, grace: float = 0.0) -> Iterator[list[int]]:
 
 def chains_of_all(model: nn.Module, fabric: Fabric) -> list[Tensor] | None:
     """The prior's persistent chains in every process, by rank; None with one process, whose weights hold them."""
-    chains = getattr(getattr(model, "prior", None), "chains", None)
+    chains = dict(model.named_buffers()).get("prior.chains")
     if fabric.world_size == 1 or chains is None:
         return None
     return list(fabric.all_gather(chains).cpu())

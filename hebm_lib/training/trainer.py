@@ -23,7 +23,7 @@ from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.sampling.cpu_speed import kept_memory, tuned
 from hebm_lib.training.batches import Batches, as_batches
-from hebm_lib.training.needs import begin_run, chains_to_save, end_epoch, show_images, take_chains
+from hebm_lib.training.needs import OwnAlgorithm, begin_run, chains_to_save, end_epoch, show_images, take_chains
 from hebm_lib.training.phases import (
     Average,
     FixedCodes,
@@ -105,7 +105,7 @@ class Trainer:
         same_weights_everywhere(self.model, self.fabric)
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.progress = progress and self.fabric.is_global_zero
-        own = hasattr(model, "algorithm")
+        own = isinstance(model, OwnAlgorithm)
         self.algorithm = model.algorithm if own else lambda *a: algorithm_1(model, *a)
         e = self.training.energy
         if own and (e.ladder_epochs or e.fit_steps or e.end_steps):

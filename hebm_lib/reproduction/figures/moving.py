@@ -60,7 +60,7 @@ def frames(
     start: Mapping[str, object] | None = None,
     dpi: int = 100,
     quality: int = 80,
-) -> Html:
+) -> str:
     """Draw a picture for every combination of choices, and return an explorer that moves through them.
 
     Args:
