@@ -203,7 +203,7 @@ def draw_gallery(samples: dict[str, Tensor], told: dict[str, str]) -> Figure:
         samples: by kind, ``(n, c, h, w)``; as many for each.
         told: by kind, what stands at the end of its row.
     """
-    fig, axes = plt.subplots(len(samples), 1, figsize=(6.4, 0.62 * len(samples)))
+    fig, axes = plt.subplots(len(samples), 1, figsize=(4.4, 0.56 * len(samples)))
     for ax, (kind, images) in zip(axes, samples.items(), strict=True):
         draw_images(images, len(images), ax=ax)
         marked = {"fontweight": "bold"} if kind == "joint-ebm" else {}
