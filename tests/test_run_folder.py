@@ -25,7 +25,7 @@ from hebm_lib.checkpoint import (
     set_aside,
     write_atomically,
 )
-from hebm_lib.config import OptimiserConfig, to_dict
+from hebm_lib.config import EnergyConfig, OptimiserConfig, to_dict
 
 CONFIG = tiny_experiment(epochs=1)
 
@@ -245,6 +245,15 @@ def test_another_setting_needs_leave(run, setting):
     assert set(allowed.record.changes) == {setting}
     allowed.fit(load_dataset("digits", "train"))
     assert set(read_provenance(run)["changes"][0]["settings"]) == {setting}
+
+
+def test_more_epochs_need_leave_where_the_rate_depends_on_the_last_one(tmp_path):
+    """α's rate falls to zero along a cosine over the epochs: going on would start it anew from the middle."""
+    cosine = {"energy": EnergyConfig(schedule="cosine")}
+    run = trained(tmp_path / "run", tiny_experiment(epochs=1, **cosine)).run_dir
+    with pytest.raises(ValueError, match=r"training.epochs 1 → 2.*allow_changes=True"):
+        resumed(run, tiny_experiment(epochs=2, **cosine))
+    assert resumed(run, tiny_experiment(epochs=2, **cosine), allow_changes=True).epoch == 1
 
 
 def test_other_images_need_leave(run):

@@ -123,7 +123,9 @@ class RunRecord:
 
     def refuse_changes(self, run_dir: Path) -> None:
         """Raise `ValueError` where a resumed run would go on as another one and nobody said that it may."""
-        hard = {name: pair for name, pair in self.changes.items() if name not in FREE}
+        # Along a cosine α's rate at a step depends on the last epoch: more epochs would change the run behind it too.
+        free = FREE - ({"training.epochs"} if self.config.training.energy.schedule == "cosine" else set())
+        hard = {name: pair for name, pair in self.changes.items() if name not in free}
         if hard and not self.may_change:
             listed = ", ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in sorted(hard.items()))
             raise ValueError(
