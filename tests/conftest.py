@@ -167,6 +167,24 @@ def launch_two_processes(script: Path, *arguments) -> None:
     assert process.returncode == 0, said[-3000:]
 
 
+# ---- browsers -------------------------------------------------------------------------------------------------------
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def axe_script() -> Path | None:
+    """axe-core, where HEBM_AXE names it or a folder of node modules has it: `npm install axe-core`."""
+    if "HEBM_AXE" in os.environ:
+        return Path(os.environ["HEBM_AXE"])
+    places = [
+        os.environ.get("HEBM_NODE_MODULES", ROOT / "node_modules"),
+        "/usr/share/javascript",
+        "/usr/lib/node_modules",
+    ]
+    found = [Path(place) / "axe-core" / "axe.min.js" for place in places]
+    return next((path for path in found if path.is_file()), None)
+
+
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 

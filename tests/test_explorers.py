@@ -6,7 +6,6 @@ One browser serves all its tests: a page of its own holds both explorers and a s
 import functools
 import html
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import ROOT
+from conftest import BROWSERS, ROOT, axe_script
 
 from hebm_lib import JointEBM, LatentSpec, load_pretrained
 from hebm_lib.config import GeneratorConfig
@@ -25,7 +24,6 @@ from hebm_lib.networks import LadderGenerator
 from hebm_lib.reproduction.explorers import EXPLORERS, MOST_BYTES, draw_still, export_model, generator_steps, show
 
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PLAIN_LADDER = "mnist-map"
 MOST_SECONDS = 90
 HARNESS = """
@@ -90,14 +88,6 @@ await fetch("found", { method: "POST", body: JSON.stringify(found) });
 
 def codes_for(model: JointEBM) -> torch.Tensor:
     return 1.5 * torch.randn(3, model.latents.total, generator=torch.Generator().manual_seed(0))
-
-
-def axe_script() -> Path | None:
-    """axe-core, where HEBM_AXE names it or a browser-test package brings it along."""
-    if "HEBM_AXE" in os.environ:
-        return Path(os.environ["HEBM_AXE"])
-    places = [ROOT / "node_modules", Path("/usr/share/javascript"), Path("/usr/lib/node_modules")]
-    return next((place / "axe-core" / "axe.min.js" for place in places if (place / "axe-core").is_dir()), None)
 
 
 @pytest.fixture(scope="module")

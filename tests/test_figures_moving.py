@@ -10,24 +10,25 @@ import subprocess
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from conftest import BROWSERS, axe_script
 from PIL import Image
 
 from hebm_lib.reproduction.figures.moving import frames
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ALT = "A grey square, darker for a larger share; <the larger> the darker."
 MOVE = """
 <script>
 addEventListener("error", (e) => { document.body.dataset.errors = e.message; });
-addEventListener("load", () => {
+addEventListener("load", async () => {
   const box = document.querySelector(".hebm-frames"), image = box.querySelector("img"), seen = [];
   const [range, menu] = [box.querySelector("input"), box.querySelector("select")];
   const tell = () => seen.push({ src: image.src.slice(-80), alt: image.alt, told: box.querySelector("output").textContent });
   tell();
   range.value = 2; range.dispatchEvent(new Event("input")); tell();
   menu.value = 1; menu.dispatchEvent(new Event("input")); tell();
+  const axed = window.axe ? (await axe.run(box)).violations.map((v) => `${v.id}: ${v.nodes[0].html}`) : [];
   const pre = document.createElement("pre");
-  pre.id = "seen"; pre.textContent = JSON.stringify({ seen, off: range.disabled || menu.disabled,
+  pre.id = "seen"; pre.textContent = JSON.stringify({ seen, axed, off: range.disabled || menu.disabled,
     requests: performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:")) });
   document.body.append(pre);
 });
@@ -107,9 +108,9 @@ def test_in_a_browser_it_moves_says_where_it_is_and_loads_nothing(page, tmp_path
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
     path = tmp_path / "index.html"
-    path.write_text(
-        f'<!doctype html><html lang="en"><title>t</title><body>{MOVE}{page}</body></html>', encoding="utf-8"
-    )
+    axe = f"<script>{axe_script().read_text(encoding='utf-8')}</script>" if axe_script() else ""
+    body = f"<main><h1>Explorer</h1>{page}</main>"
+    path.write_text(f'<!doctype html><html lang="en"><title>t</title>{axe}{MOVE}{body}</html>', encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=3000"]
     command = [browser, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -119,4 +120,4 @@ def test_in_a_browser_it_moves_says_where_it_is_and_loads_nothing(page, tmp_path
     assert [step["src"] for step in found["seen"]] == [pictures[i][-80:] for i in (2, 4, 5)]
     assert [step["told"] for step in found["seen"]] == ["1", "2.5", "2.5"]
     assert "Shown: share 2.5, sign plus." in found["seen"][-1]["alt"].replace("&lt;", "<")
-    assert not found["off"] and found["requests"] == []
+    assert not found["off"] and found["requests"] == [] and found["axed"] == []

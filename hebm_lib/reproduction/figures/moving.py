@@ -33,7 +33,7 @@ SCRIPT = """
     image.src = "data:image/webp;base64," + pictures[order[places.reduce((sum, place, i) => sum * sizes[i] + place, 0)]];
     const told = places.map((place, i) => words[i][place]);
     box.querySelectorAll("output").forEach((output) => { output.textContent = told[Number(output.dataset.axis)]; });
-    inputs.forEach((input, i) => input.setAttribute("aria-valuetext", told[i]));
+    inputs.forEach((input, i) => { if (input.type === "range") input.setAttribute("aria-valuetext", told[i]); });
     const names = box.dataset.names.split("|");
     image.alt = image.dataset.alt + " Shown: " + told.map((word, i) => names[i] + " " + word).join(", ") + ".";
   };
