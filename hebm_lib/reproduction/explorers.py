@@ -174,6 +174,10 @@ class Html(str):
     def _repr_html_(self) -> str:
         return str(self)
 
+    def __repr__(self) -> str:
+        """Short: a notebook stores it beside the HTML."""
+        return "<Html>"
+
 
 def show(kind: str, name: str | None = None, *, height: int = 640):
     """An explorer for a notebook: the page's own component in a frame, model and all, with no path and no network.
