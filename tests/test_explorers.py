@@ -155,12 +155,12 @@ def test_a_page_loads_less_than_four_megabytes(site):
     assert len(sizes) == 3 and max(sizes.values()) <= MOST_BYTES and SCRIPT.stat().st_size < 40_000
 
 
-def test_ladders_that_the_script_does_not_know_are_told():
+def test_ladders_that_the_script_does_not_know_are_told(tmp_path):
     config = GeneratorConfig(factors=(2,), widths=(6,), entries=("map",), top_hidden=(8,), base_width=8, join="concat")
     with pytest.raises(ValueError, match="by addition or gain"):
         generator_steps(LadderGenerator(LatentSpec((2, 3)), 8, 1, config))
     with pytest.raises(ValueError, match="no energy"):
-        export_model("mnist-vlae", Path("never-written.safetensors"))
+        export_model("mnist-vlae", tmp_path / "never-written.safetensors")
 
 
 def test_a_notebook_shows_the_same_component_without_a_path():
