@@ -101,15 +101,17 @@ def no_data(monkeypatch, tmp_path):
     def offline(self):
         raise OSError("no network in tests")
 
-    monkeypatch.setattr("torchvision.datasets.MNIST.download", offline)
+    for loader in ("MNIST", "SVHN", "CIFAR10", "CelebA"):
+        monkeypatch.setattr(f"torchvision.datasets.{loader}.download", offline)
     return tmp_path
 
 
 def require_data(name: str) -> None:
     """Skip, with the reason, where a downloadable data set is neither under HEBM_DATA nor in the cache."""
     root = data.pack_root()
-    raw = data.cache_root() / data.TORCHVISION[name] / "raw"
-    if not (root and (root / name / "train.npz").is_file()) and not list(raw.glob("train-images*")):
+    files = {"mnist": "MNIST/raw/train-images*", "fashion-mnist": "FashionMNIST/raw/train-images*"}
+    files |= {"cifar10": "cifar-10-batches-py/data_batch_1"}
+    if not (root and (root / name / "train.npz").is_file()) and not list(data.cache_root().glob(files[name])):
         pytest.skip(f"{name} is neither a pack under HEBM_DATA nor in {data.cache_root()}")
 
 

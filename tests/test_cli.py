@@ -255,7 +255,7 @@ def test_a_full_disk_names_folder_and_what_is_safe(tmp_path):
         (["resume", "nowhere"], "is not a run"),
         (["evaluate", "nowhere"], "is not a run"),
         (["publish", "nowhere"], "is not a run"),
-        (["fetch", "svhn"], "not downloaded by torchvision"),
+        (["fetch", "svhn-11k"], "not downloaded by torchvision"),
     ],
 )
 def test_a_wrong_request_ends_with_code_2_and_one_line(here, capsys, arguments, message):

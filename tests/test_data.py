@@ -365,7 +365,8 @@ def test_an_unknown_name_suggests_near_ones(packs):
     with pytest.raises(ValueError, match="did you mean .*fashion-mnist"):
         load_dataset("fashion_mnist", "train")
     with pytest.raises(
-        ValueError, match="known are 3dshapes, digits, fashion-mnist, mnist, my-letters, shapes3d-render"
+        ValueError,
+        match="known are 3dshapes, celeba, cifar10, digits, fashion-mnist, mnist, my-letters, shapes3d-render, svhn",
     ):
         load_dataset("zzzzz", "train")
 

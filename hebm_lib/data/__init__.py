@@ -2,20 +2,20 @@
 
 A named set comes from one of four sources, asked in this order: image packs under the folder that the variable HEBM_DATA
 names, the digits that come embedded in scikit-learn, 3D Shapes (its published file, or our stand-in, drawn on demand), and
-torchvision (which downloads with a checksum where the network allows). Images are kept as uint8, the whole set in one tensor that can stand on the device, and become float32 in [-1, 1]
-when read. ``python -m hebm_lib pack`` makes a pack of a folder of images.
+torchvision, which downloads MNIST, Fashion-MNIST, SVHN, CIFAR-10 and CelebA and checks them. Images are kept as uint8, the
+whole set in one tensor that can stand on the device, and become float32 in [-1, 1] when read. ``python -m hebm_lib pack``
+makes a pack of a folder of images.
 """
 
+from hebm_lib.data.downloads import CELEBA_BOX, TORCHVISION, cache_root
 from hebm_lib.data.folders import Packed, pack_folder
 from hebm_lib.data.images import ImageDataset, fit_images, pad_black
 from hebm_lib.data.packs import write_pack
 from hebm_lib.data.shapes3d_render import FACTORS, SHAPES, factor_values, grid_index, grid_size, render_shapes
 from hebm_lib.data.sources import (
-    TORCHVISION,
     MissingDataError,
     MissingSplitError,
     available_datasets,
-    cache_root,
     fetch,
     load_dataset,
     load_split,
@@ -23,6 +23,7 @@ from hebm_lib.data.sources import (
 )
 
 __all__ = [
+    "CELEBA_BOX",
     "FACTORS",
     "SHAPES",
     "TORCHVISION",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hebm_lib.config import DataConfig
+from hebm_lib.data.downloads import TORCHVISION, DownloadError, cache_root, download, read_downloaded
 from hebm_lib.data.images import ImageDataset, fit_images
 from hebm_lib.data.packs import read_pack
 from hebm_lib.data.shapes3d import RENDERED, SHAPES3D, find_file, read_rendered, read_shapes3d
@@ -18,7 +19,6 @@ __all__ = [
     "MissingDataError",
     "MissingSplitError",
     "available_datasets",
-    "cache_root",
     "fetch",
     "load_dataset",
     "load_split",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 EMBEDDED = "digits"
-TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+SPLITS = ("train", "test")
 DIGITS_TEST = 360
 """The last 360 of scikit-learn's 1,797 digits are the test images; the set is in order of writers, so that hands that
 the model has not seen are tested."""
@@ -55,13 +55,14 @@ def load_dataset(
 
     Args:
         name: ``digits`` (embedded), ``shapes3d-render`` (drawn on demand), ``3dshapes`` (from ``3dshapes.h5``), ``mnist``,
-            ``fashion-mnist``, or the name of any folder ``<HEBM_DATA>/<name>/{train,test}.npz`` in the image-pack format.
-        split: ``train`` or ``test``.
+            ``fashion-mnist``, ``svhn``, ``cifar10``, ``celeba`` (downloaded), or the name of any folder
+            ``<HEBM_DATA>/<name>/{train,test}.npz`` in the image-pack format.
+        split: ``train`` or ``test``; ``extra`` of ``svhn``; ``valid`` of ``celeba``.
         classes: keep only these labels.
         size: side of the returned square images; None keeps a square image's own size.
         fit: ``pad`` puts a black border around smaller images, ``resize`` scales the centred square.
         crop: side of the centred square, in source pixels, that is cut out first; 0 cuts nothing with ``pad``, and takes
-            the largest with ``resize``.
+            the largest with ``resize``. Of ``celeba``, 0 takes the square of the paper's authors, `CELEBA_BOX`.
         channels: 1 or 3; None keeps what the set has.
         subsample: keep so many images, drawn by a fixed seed from those of the classes, in the set's order. None keeps
             all, but for the two sets of 3D shapes a tenth of the 480,000: all are 5.9 GB.
@@ -79,8 +80,9 @@ def load_dataset(
         >>> zeros.images.shape, zeros.classes
         (torch.Size([35, 1, 12, 12]), [0])
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    splits = tuple(TORCHVISION[name].options) if name in TORCHVISION else SPLITS
+    if split not in splits:
+        raise ValueError(f"split must be {' or '.join(map(repr, splits))}, got {split!r}")
     if fit not in ("pad", "resize"):
         raise ValueError(f"fit must be 'pad' or 'resize', got {fit!r}")
     if classes is not None and not 0 < len(set(classes)) == len(classes):
@@ -141,15 +143,12 @@ def pack_root() -> Path | None:
     return Path(value).expanduser() if value and Path(value).expanduser().is_dir() else None
 
 
-def cache_root() -> Path:
-    """Where torchvision keeps its downloads: HEBM_CACHE, or ``~/.cache/hebm``."""
-    return Path(os.environ.get("HEBM_CACHE", "~/.cache/hebm")).expanduser()
-
-
 def fetch(name: str) -> None:
     """Download a torchvision data set into the cache, checked against its checksum."""
-    for split in ("train", "test"):
-        _torchvision(name, split, download=True)
+    try:
+        download(name)
+    except DownloadError as error:
+        raise _not_downloaded(name, "train, test", error) from error
 
 
 def _read(name: str, split: str, size: int | None, fit: str, crop: int) -> ImageDataset:
@@ -159,7 +158,10 @@ def _read(name: str, split: str, size: int | None, fit: str, crop: int) -> Image
     if name == EMBEDDED:
         images, labels = _read_digits(split)
     elif name in TORCHVISION:
-        images, labels = _torchvision(name, split, download=True)
+        try:
+            return read_downloaded(name, split, (size, fit, crop))
+        except DownloadError as error:
+            raise _not_downloaded(name, split, error) from error
     else:
         raise _not_there(name, split, root)
     return ImageDataset(fit_images(images, size, fit, crop), labels, name)
@@ -203,6 +205,15 @@ def _not_there(name: str, split: str, root: Path | None) -> Exception:
     )
 
 
+def _not_downloaded(name: str, split: str, error: DownloadError) -> MissingDataError:
+    return MissingDataError(
+        f"The data set {name!r} ({split}) was not found. Looked for the pack "
+        f"{os.environ.get('HEBM_DATA') or '<HEBM_DATA, which is not set>'}/{name}/{split}.npz and for torchvision's files, "
+        f"whole, under {cache_root()}; a download failed ({error}). Set the variable HEBM_DATA to a folder of image packs, "
+        f"or run `python -m hebm_lib fetch {name}` where there is a network."
+    )
+
+
 def _read_digits(split: str) -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
 
@@ -211,25 +222,3 @@ def _read_digits(split: str) -> tuple[Tensor, Tensor]:
     pixels = torch.from_numpy(np.rint(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8))
     part = slice(None, -DIGITS_TEST) if split == "train" else slice(-DIGITS_TEST, None)
     return pixels[part], torch.from_numpy(labels.astype(np.int64))[part]
-
-
-def _torchvision(name: str, split: str, download: bool) -> tuple[Tensor, Tensor]:
-    import torchvision
-
-    if name not in TORCHVISION:
-        raise ValueError(f"{name!r} is not downloaded by torchvision here; known are {', '.join(sorted(TORCHVISION))}")
-    loader = getattr(torchvision.datasets, TORCHVISION[name])
-    root = cache_root()
-    try:
-        found = loader(root, train=split == "train", download=False)
-    except RuntimeError:
-        try:
-            found = loader(root, train=split == "train", download=download)
-        except Exception as error:  # torchvision raises URLError, RuntimeError or OSError, by the kind of failure
-            raise MissingDataError(
-                f"The data set {name!r} ({split}) was not found. Looked for the pack "
-                f"{os.environ.get('HEBM_DATA') or '<HEBM_DATA, which is not set>'}/{name}/{split}.npz and for torchvision's "
-                f"files under {root}; a download failed ({type(error).__name__}). Set the variable HEBM_DATA to a folder "
-                f"of image packs, or run `python -m hebm_lib fetch {name}` where there is a network."
-            ) from error
-    return found.data[:, None].contiguous(), found.targets.to(torch.int64)

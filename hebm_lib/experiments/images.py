@@ -21,7 +21,7 @@ __all__ = ["authors_svhn", "svhn_learned"]
 def authors_svhn(name: str) -> ExperimentConfig:
     """The authors' two SVHN configurations, ``train_hs`` and ``train_fid`` of their code, as they are.
 
-    They need the SVHN images as a pack named ``svhn`` under HEBM_DATA and, to finish in reasonable time, a GPU.
+    They need all of SVHN, as torchvision downloads it, and, to finish in reasonable time, a GPU.
     """
     if name == "svhn-hs":
         dims, sigma, langevin, epochs = (2, 2, 2, 10), 6**-0.5, LangevinConfig(steps=60, step_size=0.4), 100
