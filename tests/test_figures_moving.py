@@ -50,6 +50,14 @@ def parts(page: str) -> tuple[list[str], list[int]]:
     return tuple(json.loads(re.search(rf"{name} = (\[.*?\])[,;]", page).group(1)) for name in ("pictures", "order"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def every_picture():
+    """`make test` has the pages draw one picture of each explorer; here all are drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HEBM_FRAMES", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def page():
     return frames(
@@ -67,6 +75,16 @@ def test_every_combination_has_its_own_picture_in_order(page):
 def test_equal_pictures_are_kept_once():
     pictures, order = parts(frames(lambda a, b: square(a, "minus"), {"a": (0, 1), "b": (5, 6, 7)}, alt="grey", dpi=40))
     assert len(pictures) == 2 and order == [0, 0, 0, 1, 1, 1]
+
+
+def test_only_the_first_picture_is_drawn_where_the_variable_says_so(monkeypatch):
+    monkeypatch.setenv("HEBM_FRAMES", "first")
+    drawn = []
+    page = frames(
+        lambda share: drawn.append(share) or square(share, "plus"), {"share": (0, 1, 2.5)}, alt=ALT, start={"share": 1}
+    )
+    pictures, order = parts(page)
+    assert drawn == [1] and len(pictures) == 1 and order == [0, 0, 0]
 
 
 def test_it_starts_where_it_is_told_without_scripts_too(page):

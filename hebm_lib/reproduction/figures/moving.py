@@ -10,6 +10,7 @@ import html
 import io
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from uuid import NAMESPACE_URL, uuid5
@@ -72,6 +73,9 @@ def frames(
         dpi: of the pictures, pixels per inch.
         quality: of WebP, 1 to 100.
 
+    Where the variable HEBM_FRAMES is ``first``, only the picture of the start is drawn and stands for all of them: the tests
+    of the pages do so, and `make nightly` draws every one.
+
     Returns:
         HTML with all pictures inside, which Jupyter shows.
 
@@ -101,21 +105,21 @@ def frames(
     first = {name: _place(name, values, (start or {}).get(name)) for name, values in choices.items()}
     if unknown := sorted(set(start or {}) - set(choices)):
         raise ValueError(f"start names {', '.join(unknown)}; the axes are {', '.join(choices)}")
-    pictures: list[str] = []
-    order: list[int] = []
-    for combination in itertools.product(*(values.items() for values in choices.values())):
-        picture = _webp(draw(**dict(zip(choices, (value for _, value in combination), strict=True))), dpi, quality)
-        if picture not in pictures:
-            pictures.append(picture)
-        order.append(pictures.index(picture))
+    combinations = list(itertools.product(*(values.values() for values in choices.values())))
     sizes = [len(values) for values in choices.values()]
     place = 0
     for name, size in zip(choices, sizes, strict=True):
         place = place * size + first[name]
+    drawn = [place] * count if os.environ.get("HEBM_FRAMES") == "first" else range(count)
+    pictures = {
+        i: _webp(draw(**dict(zip(choices, combinations[i], strict=True))), dpi, quality) for i in dict.fromkeys(drawn)
+    }
+    different = list(dict.fromkeys(pictures.values()))
+    order = [different.index(pictures[i]) for i in drawn]
     name = f"frames-{uuid5(NAMESPACE_URL, alt + ''.join(choices)).hex[:12]}"
     fill = {
         "NAME": name,
-        "PICTURES": json.dumps(pictures),
+        "PICTURES": json.dumps(different),
         "ORDER": json.dumps(order),
         "SIZES": json.dumps(sizes),
         "WORDS": json.dumps([list(values) for values in choices.values()]).replace("</", "<\\/"),
@@ -126,7 +130,7 @@ def frames(
         for i, (axis, values) in enumerate(choices.items())
     )
     said = html.escape(alt)
-    shown = f"data:image/webp;base64,{pictures[order[place]]}"
+    shown = f"data:image/webp;base64,{different[order[place]]}"
     return Html(
         f'<div id="{name}" class="hebm-frames" data-names="{html.escape("|".join(choices))}"><style>{style}</style>'
         f'<div class="moves" role="group" aria-label="What to show">{moves}</div>'
