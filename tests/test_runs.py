@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import ROOT, tiny_experiment
 
+from hebm_lib.checkpoint import pretrained_folder
 from hebm_lib.experiments import load_experiment
 from hebm_lib.reproduction import publishing
 from hebm_lib.reproduction import runs as reproduce
@@ -19,6 +20,13 @@ def test_every_run_of_the_book_is_in_the_registry_and_everything_published_is_a_
     for name in reproduce.BOOK_RUNS:
         assert load_experiment(name).name == name
     assert set(result_names()) <= set(reproduce.BOOK_RUNS)
+
+
+def test_weights_are_published_of_what_make_experiments_would_publish_them_of():
+    published = {path.stem for path in pretrained_folder().glob("*.safetensors")}
+    assert {name for name in reproduce.BOOK_RUNS if "@" not in name and name not in reproduce.NUMBERS_ONLY} == {
+        name for name in published if "classifier" not in name
+    }
 
 
 NAMED = re.compile(r"""load_(?:result|seeds|pretrained)\(["']([\w@-]+)["']\)""")

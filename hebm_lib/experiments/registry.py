@@ -15,7 +15,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
-from hebm_lib.experiments.ablations import ablation_experiments
+from hebm_lib.experiments.ablations import ablation_experiments, learned_ablations
 from hebm_lib.experiments.baselines import baseline_experiments, published_baselines
 from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn, svhn_learned
@@ -291,6 +291,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         svhn_learned("svhn", "SVHN (svhn-11k), the authors' four levels, the energy learned in phases (Fig. 4)"),
         svhn_learned("svhn-gaussian", "the same with f = 0 to the end: VLAE", energy=False),
         *ablation_experiments(mnist()),
+        *learned_ablations(mnist_learned("mnist-map", "", walls=False, epochs=6)),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012-capped", "")),
         *table_2_experiments(mnist()),
         *contrastive_experiments(
