@@ -1,7 +1,5 @@
 """What page 01 draws: which levels are redrawn, the bars, the order of the lines' names; and the bound of a chain."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -49,23 +47,6 @@ def test_the_explorer_shows_samples_and_the_same_with_the_chosen_levels_of_their
 
 
 # ---- numbers as pictures --------------------------------------------------------------------------------------------
-
-
-def test_shares_become_two_bars_per_group():
-    models = {
-        "a": {"ticks": ["1", "2"], "class": [(0.1, 0.05), (0.2, 0.1)], "pixels": [(0.3, 0.0), (0.4, 0.1)]},
-        "b": {"ticks": ["1", "2", "3"], "class": 3 * [(0.5, math.nan)], "pixels": 3 * [(0.8, math.nan)]},
-    }
-    fig = conditional.plot_shares(models, {"class": "class change", "pixels": "pixel variance"})
-    for ax, (title, shares) in zip(fig.axes, models.items(), strict=True):
-        heights = [bar.get_height() for bar in ax.patches]
-        assert ax.get_title() == title and heights == pytest.approx(
-            [100 * share for share, _ in shares["class"] + shares["pixels"]]
-        )
-        assert [label.get_text() for label in ax.get_xticklabels()] == shares["ticks"]
-    low, high = np.array(fig.axes[0].containers[0].lines[2][0].get_segments())[..., 1].T
-    assert low.tolist() == pytest.approx([5, 10]) and high.tolist() == pytest.approx([15, 30])
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["class change", "pixel variance"]
 
 
 def test_the_kl_of_each_level_is_a_line_with_its_name_and_names_do_not_meet():

@@ -55,27 +55,6 @@ def test_terms_as_scores(terms):
     torch.testing.assert_close(pictures.term_scores(near)["-log p(x, z)"], -near.log_joint)
 
 
-def test_histograms_have_the_area_in_the_title(terms):
-    near, far = map(pictures.term_scores, terms)
-    fig = pictures.draw_histograms(near, far, names=("in", "out"))
-    area = detection(torch.cat([near["SSE"], far["SSE"]]), torch.arange(120) >= 60).auroc
-    assert fig.axes[0].get_title() == f"SSE: {area:.2f}" and len(fig.axes) == 4
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["in", "out"]
-
-
-def test_a_constant_score_can_be_drawn():
-    blank = {"SSE": torch.full((20,), 3.0)}
-    assert pictures.draw_histograms(blank, blank).axes[0].get_title() == "SSE: 0.50"
-
-
-def test_precision_recall_says_what_is_random_and_what_is_worst():
-    positive = torch.arange(200) < 50
-    ax = pictures.draw_precision_recall({"good": positive + torch.rand(200) / 2}, positive, ax=plt.figure().gca())
-    labels = ax.get_legend_handles_labels()[1]
-    assert labels[0] == "good: 1.00" and "random: 0.25" in labels
-    assert f"below the worst: {detection(positive.float(), positive).worst:.2f}" in labels
-
-
 def test_the_explorer_of_prevalence_says_where_it_stands():
     positive = torch.arange(200) < 50
     score = torch.randn(200) + positive

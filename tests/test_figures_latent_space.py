@@ -10,7 +10,6 @@ from matplotlib.colors import to_hex
 from torch import nn
 
 from hebm_lib import LatentSpec
-from hebm_lib.metrics.information import fano_accuracy
 from hebm_lib.plotting import ALPHA, PHI
 from hebm_lib.reproduction.figures import latent_space
 
@@ -49,16 +48,6 @@ def test_regions_lie_where_the_classifier_says():
     x = np.linspace(left, right, 50)
     assert (picture == (x > 0)[None]).all(), "columns are the first unit"
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 1]
-
-
-def test_information_is_drawn_with_its_limit():
-    rows = [(0.5, 0.8, 0.3), (1.0, float("nan"), 0.5)]
-    ax = latent_space.plot_information({"ours": (rows, ALPHA, "o")})
-    limit, *_, dots = ax.lines
-    assert limit.get_ydata()[0] == pytest.approx(10, abs=0.1) and limit.get_ydata()[-1] > 99.9
-    at = np.searchsorted(limit.get_xdata(), 1.0)
-    assert limit.get_ydata()[at] == pytest.approx(100 * fano_accuracy(float(limit.get_xdata()[at]), 10))
-    assert list(dots.get_xdata()) == [0.5, 1.0] and list(dots.get_ydata()) == pytest.approx([30, 50])
 
 
 # ---- prior samples and posterior codes ------------------------------------------------------------------------------

@@ -1,8 +1,12 @@
 """Pages that are filled from book/results stand as they would be filled now; a wrong marker says so."""
 
+import re
+
 import pytest
+import torch
 from conftest import ROOT
 
+from hebm_lib import load_pretrained
 from hebm_lib.reproduction import claims
 from hebm_lib.reproduction.bench import tables
 from hebm_lib.reproduction.pages import fill, fill_page, markers
@@ -53,3 +57,18 @@ def test_what_is_between_markers_is_replaced_and_nothing_else(tmp_path):
     for _ in range(2):  # filled once or often, it is the same page
         fill_page(page, {"one": lambda: "| 1 |\n| 2 |"})
         assert page.read_text() == "before\n<!-- begin: one -->\n| 1 |\n| 2 |\n<!-- end: one -->\nafter\n"
+
+
+def test_the_primers_code_is_the_librarys_bound():
+    """The block of `book/primer.md`, run on a published VAE and on the same noise."""
+    text = (ROOT / "book" / "primer.md").read_text(encoding="utf-8")
+    names: dict = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.S)[1], names)
+    model, x = load_pretrained("mnist-vae").eval(), torch.linspace(-1, 1, 2 * 784).view(2, 1, 28, 28)
+    q = model.encode(x)
+    torch.manual_seed(0)
+    z = q.mean + q.stddev * torch.randn_like(q.mean)
+    torch.manual_seed(0)
+    found = names["elbo"](x, lambda x: (q.mean, q.stddev), model.decode, model.sigma)
+    library = model.elbo(x, z=z)
+    torch.testing.assert_close(found, library.reconstruction - library.kl.sum(1), rtol=1e-4, atol=1e-2)

@@ -1,5 +1,7 @@
 """How a number, a budget and a Markdown table are written, the same in every table of the book."""
 
+import re
+
 from hebm_lib.reproduction.results import mean_and_sd
 
 __all__ = ["budget", "each_level", "number", "percent", "table"]
@@ -29,7 +31,20 @@ def budget(results: list[dict]) -> str:
     minutes = sum(r["provenance"]["seconds"] for r in results) / len(results) / 60
     seeds = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
     epochs = first["config"]["training"]["epochs"]
-    return f"{seeds}, {epochs} epochs, {minutes:.0f} min each, {first['provenance']['device']}"
+    return f"{seeds}, {epochs} epochs, {minutes:.0f} min each, {device_in_words(first['provenance']['device'])}"
+
+
+def device_in_words(device: str) -> str:
+    """A run's device as a reader would say it.
+
+    >>> device_in_words("CPU, 1 thread(s)"), device_in_words("NVIDIA H100 80GB HBM3, shared by 18 runs")
+    ('one CPU thread', 'an H100 shared by 18 runs')
+    """
+    found = re.fullmatch(r"CPU, (\d+) thread\(s\)", device)
+    if found:
+        return "one CPU thread" if found[1] == "1" else f"{found[1]} CPU threads"
+    shared = re.fullmatch(r"NVIDIA (\S+) .*, shared by (\d+) runs", device)
+    return f"an {shared[1]} shared by {shared[2]} runs" if shared else device
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

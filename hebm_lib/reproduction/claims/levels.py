@@ -32,7 +32,8 @@ def table1(title: str = "MNIST", names: dict[str, str] = THREE_LEVELS) -> str:
         names: the runs of our rows and what to call them.
     """
     paper = load_paper()["table1_latent_classifier_accuracy_percent"][title.lower()]
-    rows = [[f"paper, {name}", *(f"{v:.1f}" for v in values), "not stated"] for name, values in paper.items()]
+    titles = {"ours": "joint EBM", "vlae": "VLAE"}
+    rows = [[f"paper, {titles[name]}", *(f"{v:.2f}" for v in values), "not stated"] for name, values in paper.items()]
     for name, label in names.items():
         runs = load_seeds(name)
         if runs:

@@ -28,17 +28,28 @@ BY_STEPS = {k: "ablation" if k == 60 else f"ablation-k{k}" for k in STEPS}
 BY_WIDTH = {w: "ablation" if w == 100 else f"ablation-h{w}" for w in WIDTHS}
 """Setting → entry of the registry."""
 
-NAMES = {"ours": "joint EBM, paper", "vlae": "VLAE, paper"}
+NAMES = {
+    "ours": "joint EBM",
+    "lebm": "latent EBM",
+    "2s-vae": "2s-VAE",
+    "multi-ncp": "Multi-NCP",
+    **{f"pro-vlae-s{s}": f"pro-VLAE, s = {s}" for s in (1, 2, 3)},
+}
+"""Rows of the paper that are not just an abbreviation."""
 
 
-def cell(value: float | None) -> str:
-    """A number as the paper prints it; nothing where it has none."""
-    return "" if value is None else f"{value:g}"
+def cell(value: float | None, digits: int = 2) -> str:
+    """A number with as many decimals as the paper prints; nothing where it has none."""
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def label(key: str) -> str:
-    """A model's row of the paper."""
-    return NAMES.get(key, f"{key.upper()}, paper")
+    """A model's row of the paper.
+
+    >>> label("ours"), label("ncp-vae")
+    ('joint EBM, paper', 'NCP-VAE, paper')
+    """
+    return f"{NAMES.get(key, key.upper())}, paper"
 
 
 def waiting_row(columns: int, reason: str) -> list[str]:
@@ -49,7 +60,13 @@ def waiting_row(columns: int, reason: str) -> list[str]:
 def table2() -> str:
     """Table 2 as the paper has it: test MSE and FID."""
     svhn, celeba = (load_paper()["table2_mse_and_fid"][data] for data in ("svhn", "celeba-64"))
-    rows = [[label(key), *map(cell, svhn[key]), *map(cell, celeba[key])] for key in svhn]
+    rows = [
+        [
+            label(key),
+            *(cell(value, digits) for data in (svhn, celeba) for value, digits in zip(data[key], (3, 2), strict=True)),
+        ]
+        for key in svhn
+    ]
     return table(["model", "SVHN, MSE", "SVHN, FID", "CelebA-64, MSE", "CelebA-64, FID"], rows)
 
 
@@ -137,7 +154,7 @@ def svhn_levels() -> str:
 def disentanglement() -> str:
     """Table 2 of the supplement."""
     values = load_paper()["supplement_table2_disentanglement_3dshapes"]
-    rows = [[label(key), cell(row["mig"]), cell(row["mig_sup"]), ""] for key, row in values.items()]
+    rows = [[label(key), cell(row["mig"], 3), cell(row["mig_sup"], 3), ""] for key, row in values.items()]
     parts = load_study("disentanglement")
     for entry in SHAPES_RUNS:
         found = [part for name, part in parts.items() if name.partition("@")[0] == entry]

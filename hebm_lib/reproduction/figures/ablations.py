@@ -8,30 +8,19 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebm_lib.plotting import ALPHA, DATA, PHI, REFERENCE
+from hebm_lib.plotting import ALPHA, DATA, REFERENCE
 from hebm_lib.reproduction.figures.worth import by_setting
 from hebm_lib.reproduction.studies.ablations import over_seeds
 
 __all__ = [
     "GROUPS",
-    "KIND_COLORS",
     "TRAININGS",
-    "draw_kinds",
     "draw_paper_and_ours",
     "draw_setting",
     "gain_distance",
     "whole_models",
 ]
 
-KIND_COLORS = {
-    "gaussian": REFERENCE,
-    "prior": ALPHA,
-    "long": "#56B4E9",
-    "persistent": "#CC79A7",
-    "shuffled": "#E69F00",
-    "codes": PHI,
-}
-"""A colour per kind of sample of `prior_report`: the prior's are blue, posterior codes green, noise grey."""
 
 Pair = tuple[float, float]
 
@@ -124,28 +113,6 @@ def draw_setting(
         ax.errorbar(at, means, deviations, marker="o", color=color, capsize=3, label=label)
     ax.set_xticks(range(len(places)), list(places))
     ax.set(xlabel=xlabel, ylim=(0, None))
-    return ax
-
-
-def draw_kinds(rows: dict[str, dict[str, Pair]], *, ax: Axes, names: dict[str, str] | None = None) -> Axes:
-    """Bars: per model one bar for every kind of sample that it has.
-
-    Args:
-        rows: model → kind → (mean, deviation).
-        names: what a kind is called in the legend.
-    """
-    kinds = [kind for kind in KIND_COLORS if any(kind in row for row in rows.values())]
-    width, seen = 0.82 / len(kinds), set()
-    for i, row in enumerate(rows.values()):
-        own = [kind for kind in kinds if kind in row]
-        for j, kind in enumerate(own):
-            mean, deviation = row[kind]
-            label = None if kind in seen else (names or {}).get(kind, kind)
-            error = None if math.isnan(deviation) else deviation
-            place = i + (j - (len(own) - 1) / 2) * width
-            ax.bar(place, mean, 0.92 * width, yerr=error, capsize=2, color=KIND_COLORS[kind], label=label)
-            seen.add(kind)
-    ax.set_xticks(range(len(rows)), list(rows))
     return ax
 
 

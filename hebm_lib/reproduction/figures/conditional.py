@@ -17,7 +17,6 @@ __all__ = [
     "explore_noise",
     "plot_kl_per_level",
     "plot_linear_chain",
-    "plot_shares",
 ]
 
 
@@ -40,32 +39,6 @@ def explore_noise(view, noise: Tensor, donor: Tensor, levels: Sequence[int]) -> 
 
 
 # ---- numbers as pictures --------------------------------------------------------------------------------------------
-
-
-def plot_shares(models: dict[str, dict[str, Sequence]], measures: dict[str, str]) -> Figure:
-    """One panel per model: for each level, or group of levels, the shares that redrawing it moves, as bars.
-
-    Args:
-        models: ``{title: {"ticks": [...], measure: [(share, deviation), …]}}``, bottom first; a deviation that is NaN is
-            not drawn.
-        measures: ``{measure: label}``, two of them.
-    """
-    widths = [len(shares["ticks"]) for shares in models.values()]
-    ratios = [width + 1 for width in widths]
-    fig, axes = plt.subplots(
-        1, len(models), figsize=(0.42 * sum(ratios) + 1, 2.7), sharey=True, squeeze=False, width_ratios=ratios
-    )
-    for ax, (title, shares) in zip(axes[0], models.items(), strict=True):
-        x = np.arange(len(shares["ticks"]))
-        for shift, color, (measure, label) in zip((-0.2, 0.2), (REFERENCE, BETA), measures.items(), strict=True):
-            share, deviation = 100 * np.array(shares[measure]).T
-            spread = {"yerr": deviation, "error_kw": {"elinewidth": 1}}
-            ax.bar(x + shift, share, 0.36, color=color, label=label, **spread)
-        ax.set(title=title, xticks=x, xticklabels=shares["ticks"], ylim=(0, 100))
-        ax.grid(axis="x", visible=False)
-    axes[0, 0].set_ylabel("%")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return fig
 
 
 def plot_kl_per_level(

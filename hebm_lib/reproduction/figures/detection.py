@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve
 from torch import Tensor
 
 from hebm_lib.metrics.detection import JointTerms, auprc_at, detection, worst_auprc
@@ -18,8 +17,6 @@ __all__ = [
     "NEAR",
     "FAR",
     "draw_bars",
-    "draw_histograms",
-    "draw_precision_recall",
     "draw_sigma",
     "explore_prevalence",
     "explore_sigma",
@@ -92,21 +89,6 @@ def term_scores(terms: JointTerms) -> dict[str, Tensor]:
     return scores | {"-log p(x, z)": -terms.log_joint}
 
 
-def draw_histograms(near: dict[str, Tensor], far: dict[str, Tensor], *, names=("familiar", "unfamiliar")) -> Figure:
-    """A panel per score: its values on familiar and on unfamiliar images, and how often the latter's is the larger.
-
-    Args:
-        near, far: the same named scores of both kinds of images, ``(n,)`` and ``(m,)``.
-        names: of both kinds.
-    """
-    fig, axes = plt.subplots(1, len(near), figsize=(2.75 * len(near), 2.5), squeeze=False)
-    for ax, (name, inside) in zip(axes[0], near.items(), strict=True):
-        auroc = _two_histograms(ax, inside, far[name], names)
-        ax.set_title(f"{name}: {auroc:.2f}", color=TERM_COLORS.get(name, DATA))
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return fig
-
-
 def _two_histograms(ax: Axes, inside: Tensor, outside: Tensor, names: Sequence[str]) -> float:
     """Both kinds' values of one score, all of the largest in the last bin; returns how often the second's is the larger."""
     both = torch.cat([inside, outside])
@@ -117,28 +99,6 @@ def _two_histograms(ax: Axes, inside: Tensor, outside: Tensor, names: Sequence[s
     ax.set_yticks([])
     ax.grid(False)
     return detection(both, torch.arange(len(both)) >= len(inside)).auroc
-
-
-def draw_precision_recall(scores: dict[str, Tensor], positive: Tensor, *, ax: Axes, colors: dict | None = None) -> Axes:
-    """Precision against recall of each score, with AUPRC in the legend; a random score, and the region no score enters.
-
-    Args:
-        scores: named, each ``(n,)``, higher for what is to be found.
-        positive: ``(n,)`` booleans.
-    """
-    colors = colors or TERM_COLORS
-    for name, score in scores.items():
-        precision, recall, _ = precision_recall_curve(positive.numpy(), score.numpy())
-        area = detection(score, positive).auprc
-        ax.plot(recall, precision, color=colors.get(name), label=f"{name}: {area:.2f}")
-    share, recall = float(positive.float().mean()), np.linspace(0, 1, 200)
-    worst = recall * share / (recall * share + 1 - share)
-    ax.axhline(share, color="black", linestyle="--", linewidth=1, label=f"random: {share:.2f}")
-    area = detection(positive.float(), positive).worst
-    ax.fill_between(recall, worst, color="#dddddd", linewidth=0, label=f"below the worst: {area:.2f}")
-    ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return ax
 
 
 def explore_prevalence(score: Tensor, positive: Tensor, prevalence: float) -> Figure:

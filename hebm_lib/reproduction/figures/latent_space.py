@@ -1,7 +1,6 @@
 """Pages 12 and 13: what each level knows of the class, and prior samples on their way to the aggregate posterior."""
 
 import html
-import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -13,7 +12,6 @@ from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
 from hebm_lib.latents import LatentSpec
-from hebm_lib.metrics.information import fano_accuracy
 from hebm_lib.plotting import ALPHA, PHI, REFERENCE
 
 __all__ = [
@@ -23,7 +21,6 @@ __all__ = [
     "draw_level_bars",
     "draw_priors_over_codes",
     "draw_transition_over_codes",
-    "plot_information",
 ]
 
 Row = tuple[Sequence[tuple[float, float]], str, str]
@@ -81,32 +78,6 @@ def draw_code_regions(
         ax.plot(*codes[labels == c].T, ".", color=colors[c], markersize=4, label=str(c))
     ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="first unit", ylabel="second unit", title=title)
     ax.grid(False)
-    return ax
-
-
-def plot_information(
-    points: dict[str, tuple[Sequence[Sequence[float]], str, str]], *, classes: int = 10, ax: Axes | None = None
-) -> Axes:
-    """Accuracy on drawn codes against what the level knows in nats, with Fano's limit.
-
-    Args:
-        points: ``{label: (rows, colour, marker)}``; a row is lower bound, upper bound (NaN where there is none), accuracy.
-        classes: C, equally frequent.
-    """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(5.6, 3.6))
-    nats = np.linspace(0, math.log(classes), 200)
-    limit = np.array([100 * fano_accuracy(value, classes) for value in nats])
-    ax.fill_between(nats, limit, 100, color="#eeeeee", linewidth=0)
-    ax.plot(nats, limit, color="black", linewidth=1, label="no classifier can do better (Fano)")
-    for label, (rows, color, marker) in points.items():
-        for lower, upper, accuracy in rows:
-            ax.plot([lower, upper], [100 * accuracy] * 2, color=color, linewidth=1, alpha=0.5)
-        lower, _, accuracy = zip(*rows, strict=True)
-        ax.plot(lower, [100 * a for a in accuracy], marker, color=color, label=label, markersize=5)
-    ax.set(xlabel="$I(z_i; y)$ in nats: lower bound, line to the upper one", ylabel="accuracy on drawn codes (%)")
-    ax.set(xlim=(-0.05, 2.38), ylim=(0, 102))
-    ax.legend(loc="lower right")
     return ax
 
 
