@@ -10,7 +10,7 @@ import subprocess
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import BROWSERS, axe_script
+from conftest import BROWSERS, ROOT, axe_script
 from PIL import Image
 
 from hebm_lib.reproduction.figures.moving import frames
@@ -121,17 +121,54 @@ def test_what_it_cannot_draw_is_said(axes, more, message):
         frames(square, axes, **{"alt": "grey", "dpi": 40, **more})
 
 
-def test_in_a_browser_it_moves_says_where_it_is_and_loads_nothing(page, tmp_path):
+def dump_dom(page: str, folder) -> str:
+    """What a headless browser has made of a page, 500 pixels wide; the test is skipped where there is none."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    path = tmp_path / "index.html"
+    path = folder / "index.html"
+    path.write_text(page, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=3000"]
+    options += ["--window-size=500,900", f"--user-data-dir={folder / 'profile'}"]
+    command = [browser, *options, "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+MEASURE = """
+<script type="module">
+await new Promise((done) => setTimeout(done, 300));
+const told = [...document.querySelectorAll("img")].map((image) => ({ width: image.width,
+  scrolls: image.parentElement.scrollWidth > image.parentElement.clientWidth, focus: image.parentElement.tabIndex }));
+const axed = window.axe ? (await axe.run("main")).violations.map((v) => v.id) : [];
+const pre = document.createElement("pre");
+pre.id = "seen"; pre.textContent = JSON.stringify({ told, axed, page: document.documentElement.scrollWidth });
+document.body.append(pre);
+</script>
+"""
+
+
+def test_on_a_phone_a_wide_figure_of_the_book_scrolls_and_a_square_one_does_not(tmp_path):
+    static = ROOT / "book" / "_static"
+    images = []
+    for i, size in enumerate([(1000, 300), (400, 400)]):
+        Image.new("L", size).save(tmp_path / f"{i}.png")
+        images.append(f'<div class="cell_output"><div class="output"><img src="{i}.png" alt="figure {i}"></div></div>')
+    axe = f"<script>{axe_script().read_text(encoding='utf-8')}</script>" if axe_script() else ""
+    scripts = f"<style>{(static / 'hebm.css').read_text()}</style>{axe}"
+    after = f'<script type="module">{(static / "figures.js").read_text()}</script>{MEASURE}'
+    body = f'<main class="bd-article"><h1>Figures</h1>{"".join(images)}</main>{after}'
+    page = f'<!doctype html><html lang="en"><title>t</title>{scripts}<body>{body}</body></html>'
+    found = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', dump_dom(page, tmp_path)).group(1))
+    wide, square_one = found["told"]
+    assert wide["width"] == 680 and wide["scrolls"] and wide["focus"] == 0
+    assert square_one["width"] <= 400 and not square_one["scrolls"] and square_one["focus"] == -1
+    assert found["page"] <= 500 and found["axed"] == [], "the page itself does not scroll sideways"
+
+
+def test_in_a_browser_it_moves_says_where_it_is_and_loads_nothing(page, tmp_path):
     axe = f"<script>{axe_script().read_text(encoding='utf-8')}</script>" if axe_script() else ""
     body = f"<main><h1>Explorer</h1>{page}</main>"
-    path.write_text(f'<!doctype html><html lang="en"><title>t</title>{axe}{MOVE}{body}</html>', encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=3000"]
-    command = [browser, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    dom = dump_dom(f'<!doctype html><html lang="en"><title>t</title>{axe}{MOVE}{body}</html>', tmp_path)
     assert "data-errors" not in dom
     found = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', dom).group(1))
     pictures, _ = parts(page)
