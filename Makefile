@@ -31,9 +31,10 @@ nightly: $(STAMP)  ## every page with each of its cells run twice in a row (half
 lab: $(STAMP)  ## open the pages in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-book: $(STAMP)  ## build the book into book/_build/html; a warning is an error
+book: $(STAMP)  ## build the book into book/_build/html; a warning or a wrong link is an error
 	$(BIN)/python tools/mend_links.py
 	$(BIN)/jupyter-book build book/ -n -W --keep-going
+	$(BIN)/python tools/check_links.py
 
 pages: $(STAMP)  ## run pages again and store their outputs: make pages [PAGES="04-joint-ebm-prior"]
 	$(BIN)/python tools/execute_pages.py $(PAGES)
