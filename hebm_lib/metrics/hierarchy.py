@@ -1,8 +1,10 @@
-"""Figures 5 and 6 of the paper as numbers: what changes when one level changes?
+"""Figures 4, 5 and 6 of the paper as numbers: what changes when one level changes?
 
-The class is judged by a classifier (`hebm_lib.metrics.classifier`); stroke width and slant are read from the pixels.
+The class is judged by a classifier (`hebm_lib.metrics.classifier`); stroke width, slant, light and colour are read from the
+pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +16,14 @@ from hebm_lib.metrics.classifier import predict
 
 __all__ = [
     "TraversalReport",
+    "brightness",
     "class_change",
     "level_pairs",
     "pixel_variance_share",
     "slant",
     "stroke_width",
     "style_variation",
+    "tint",
     "traversal_classes",
     "traversal_range",
     "traverse_report",
@@ -144,16 +148,24 @@ def class_change(
 
 
 @torch.no_grad()
-def pixel_variance_share(model, z: Tensor, donors: Tensor, groups: list[tuple[int, ...]] | None = None) -> list[float]:
+def pixel_variance_share(
+    model,
+    z: Tensor,
+    donors: Tensor,
+    groups: list[tuple[int, ...]] | None = None,
+    *,
+    statistic: Callable[[Tensor], Tensor] | None = None,
+) -> list[float]:
     """How much of the images' variance is there when only some levels are redrawn, all pixels together.
 
-    ``E ‖g(z) - g(z')‖² / (2 Var g)`` with z' the redrawn code: 1 if redrawing them is as good as drawing a new image, 0 if
+    ``E ‖g(z) - g(z')‖² / (2 Var g)`` with z' the redrawn code and g the image or a statistic of it: 1 if redrawing them is as good as drawing a new image, 0 if
     the generator does not see them. For independent levels it is the total-effect index of Sobol in Jansen's form (1999).
     The shares of several groups may add up to more than 1, since what two groups do together counts for both.
 
     Args:
         z, donors: two independent sets of prior samples, each ``(n, d)``.
         groups: the levels that are redrawn together; None redraws each by itself, z_1 first.
+        statistic: ``(n, C, H, W) -> (n, …)``, such as `brightness`; None is the pixels themselves.
 
     Example:
         >>> from types import SimpleNamespace
@@ -164,13 +176,36 @@ def pixel_variance_share(model, z: Tensor, donors: Tensor, groups: list[tuple[in
         >>> abs(bottom - 1 / 4) < 0.02, abs(top - 3 / 4) < 0.02
         (True, True)
     """
-    images, others = model.decode(z).flatten(1), model.decode(donors).flatten(1)
+
+    def look(codes: Tensor) -> Tensor:
+        images = model.decode(codes)
+        return (images if statistic is None else statistic(images)).reshape(len(codes), -1)
+
+    images, others = look(z), look(donors)
     variance = torch.cat([images, others]).var(0).sum()
     shares = []
     for levels in groups or single_levels(model):
-        moved = model.decode(model.latents.redraw(z, levels, donors)).flatten(1) - images
+        moved = look(model.latents.redraw(z, levels, donors)) - images
         shares.append((moved.square().sum(1).mean() / (2 * variance)).item())
     return shares
+
+
+def brightness(images: Tensor) -> Tensor:
+    """The mean of all pixels and channels, ``(n, C, H, W) -> (n,)``.
+
+    >>> brightness(torch.tensor([[[[1.0, 0.0]], [[0.5, 0.5]]]]))
+    tensor([0.5000])
+    """
+    return images.mean((1, 2, 3))
+
+
+def tint(images: Tensor) -> Tensor:
+    """How far each channel's mean is from the brightness, ``(n, C, H, W) -> (n, C)``: 0 where an image is grey on average.
+
+    >>> tint(torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]]]))
+    tensor([[ 0.5000, -0.5000]])
+    """
+    return images.mean((2, 3)) - brightness(images)[:, None]
 
 
 @torch.no_grad()
