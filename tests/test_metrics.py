@@ -23,12 +23,14 @@ from hebm_lib.metrics.classifier import (
     reading_accuracy,
 )
 from hebm_lib.metrics.hierarchy import (
+    brightness,
     class_change,
     level_pairs,
     pixel_variance_share,
     slant,
     stroke_width,
     style_variation,
+    tint,
     traversal_classes,
     traversal_range,
     traverse_report,
@@ -190,6 +192,22 @@ def test_pixel_variance_share_is_the_total_effect_index():
     share = pixel_variance_share(Product(), z, donors)
     assert share == pytest.approx([1 / 7, 5 / 7, 2 / 7], abs=0.01)
     assert pixel_variance_share(Product(), z, donors, [(1, 2, 3), (2, 3)]) == pytest.approx([1, 6 / 7], abs=0.01)
+
+
+def test_light_and_colour_have_levels_of_their_own():
+    """z_1 moves all channels alike, z_2 red against blue: all of the brightness is z_1's and all of the tint z_2's."""
+
+    class Lamp(nn.Module):
+        latents = LatentSpec((1, 1))
+
+        def decode(self, z):
+            light, red = z.T
+            return torch.stack([light + red, light, light - red], 1)[:, :, None, None].expand(-1, -1, 2, 2)
+
+    z, donors = torch.randn(2, 20_000, 2)
+    for statistic, expected in ((brightness, [1, 0]), (tint, [0, 1]), (None, [3 / 5, 2 / 5])):
+        share = pixel_variance_share(Lamp(), z, donors, statistic=statistic)
+        assert share == pytest.approx(expected, abs=0.03)
 
 
 def test_style_variation_is_the_spread_over_donors():

@@ -158,8 +158,9 @@ def pixel_variance_share(
 ) -> list[float]:
     """How much of the images' variance is there when only some levels are redrawn, all pixels together.
 
-    ``E ‖g(z) - g(z')‖² / (2 Var g)`` with z' the redrawn code and g the image or a statistic of it: 1 if redrawing them is as good as drawing a new image, 0 if
-    the generator does not see them. For independent levels it is the total-effect index of Sobol in Jansen's form (1999).
+    ``E ‖g(z) - g(z')‖² / (2 Var g)`` with z' the redrawn code and g the image or a statistic of it: 1 if redrawing them is
+    as good as drawing a new image, 0 if the generator does not see them. For independent levels it is the total-effect
+    index of Sobol in Jansen's form (1999).
     The shares of several groups may add up to more than 1, since what two groups do together counts for both.
 
     Args:
