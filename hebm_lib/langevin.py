@@ -46,7 +46,7 @@ def langevin_dynamics(
         (1.3, 1.3)
     """
     check_chain(z0, steps, step_size)
-    z = z0.detach()
+    z = z0.detach().contiguous()  # the layout in memory must not reach the last digits
     states = [z]
     for _ in range(steps):
         z = z.detach().requires_grad_(True)
@@ -150,7 +150,7 @@ def metropolis_langevin(
             (gradient,) = torch.autograd.grad(value.sum(), z)
         return value.detach(), z.detach() + 0.5 * step_size**2 * gradient
 
-    z, taken = z0.detach(), z0.new_zeros(len(z0))
+    z, taken = z0.detach().contiguous(), z0.new_zeros(len(z0))
     if not steps:
         return z.clone(), taken + 1  # never the caller's own memory
     noise = {"dtype": z.dtype, "device": z.device, "generator": generator}
