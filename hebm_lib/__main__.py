@@ -292,9 +292,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command in INTO_THE_BOOK and not getattr(options, "quick", False):
             results_folder()  # hours of work must not end in "there is no book here"
         actions[options.command]()
+        sys.stdout.flush()
     except DivergenceError as error:
         complain(error)
         return 3
+    except BrokenPipeError:  # who reads the output, `head` for one, has seen enough; nothing is to be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         complain(error)
         return 2

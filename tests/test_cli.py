@@ -41,6 +41,13 @@ def test_as_a_command():
     assert done.stdout == ""
 
 
+def test_a_reader_of_the_output_may_leave_early():
+    """`… list | head -1`: no error, and no message at exit."""
+    command = f"{PYTHON} -u -m hebm_lib list | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=subprocess_env(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 1)
+
+
 def test_train_resume_evaluate(here, capsys):
     assert main(["train", "digits-capped", *QUICK]) == 0
     run = here / "runs" / "digits-capped"

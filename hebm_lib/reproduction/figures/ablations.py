@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 from hebm_lib.plotting import ALPHA, DATA, REFERENCE
 from hebm_lib.reproduction.figures.worth import by_setting
+from hebm_lib.reproduction.results import load_seeds
 from hebm_lib.reproduction.studies.ablations import over_seeds
+from hebm_lib.reproduction.tables import number, table
 
 __all__ = [
     "GROUPS",
@@ -18,6 +20,7 @@ __all__ = [
     "draw_paper_and_ours",
     "draw_setting",
     "gain_distance",
+    "learned_models",
     "whole_models",
 ]
 
@@ -87,6 +90,16 @@ WHOLE = {
     "the same, rate / 10": "ablation-free-slow",
 }
 """Whole models of the study ``ablations``, with what a table calls them."""
+LEARNED = {
+    "mnist-map": ("published, K = 150", "base"),
+    "mnist-map-k15": ("K = 15", "k15"),
+    "mnist-map-h10": ("10 hidden units per layer", "h10"),
+    "mnist-map-separate": ("one f per level", "separate"),
+    "mnist-map-lipschitz3": ("3-Lipschitz", "lipschitz3"),
+}
+"""Runs whose energy is learned end to end → what is changed, and the same change on fixed codes."""
+COMMON_SEEDS = 3
+"""Training seeds that all of `LEARNED` have."""
 
 
 def draw_setting(
@@ -116,10 +129,14 @@ def draw_setting(
     return ax
 
 
+def mean_sd(values: Sequence[float]) -> Pair:
+    """Mean and deviation, which is not a number for one value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
 def gain_distance(parts: dict[str, dict], name: str, *keys: str) -> Pair:
     """Mean and deviation over seeds of a recipe's number in the study ``fixed-codes``; a seed that diverged has none."""
-    values = [value for value in by_setting(parts, name, *keys) if value is not None]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+    return mean_sd([value for value in by_setting(parts, name, *keys) if value is not None])
 
 
 def draw_paper_and_ours(study: dict, paper: dict) -> Figure:
@@ -165,3 +182,21 @@ def whole_models(study: dict[str, dict]) -> str:
         broke = sum(bool(part["diverged"]) for key, part in study.items() if key.split("@")[0] == name)
         body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in (label, *at, f'{broke} of 3'))}</tr>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def learned_models(study: dict[str, dict]) -> str:
+    """The same settings end to end and on fixed codes, as a Markdown table.
+
+    Args:
+        study: the study ``fixed-codes``.
+    """
+    rows = []
+    for name, (label, recipe) in LEARNED.items():
+        runs = load_seeds(name)[:COMMON_SEEDS]
+        health = [run["metrics"]["health"] for run in runs]
+        steps = (runs[0]["config"]["training"]["langevin"]["steps"], health[0]["steps"][-1])
+        distances = [mean_sd([h["distance"][h["steps"].index(k)] for h in health]) for k in steps]
+        gains = mean_sd([h["gain"] for h in health]), gain_distance(study, recipe, "gain")
+        cells = [number(pair, digits) for pair, digits in zip((*gains, *distances), (1, 1, 0, 0), strict=True)]
+        rows.append([label, str(len(runs)), *cells])
+    return table(["changed", "seeds", "gain, nats", "on fixed codes", "distance at K", "at 2,500 steps"], rows)
