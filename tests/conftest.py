@@ -110,7 +110,6 @@ def require_data(name: str) -> None:
     """Skip, with the reason, where a downloadable data set is neither under HEBM_DATA nor in the cache."""
     root = data.pack_root()
     files = {"mnist": "MNIST/raw/train-images*", "fashion-mnist": "FashionMNIST/raw/train-images*"}
-    files |= {"cifar10": "cifar-10-batches-py/data_batch_1"}
     if not (root and (root / name / "train.npz").is_file()) and not list(data.cache_root().glob(files[name])):
         pytest.skip(f"{name} is neither a pack under HEBM_DATA nor in {data.cache_root()}")
 
