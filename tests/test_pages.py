@@ -80,6 +80,15 @@ def test_everything_in_the_table_of_contents_is_there(name):
     assert any((folder / f"{name}{ending}").is_file() for ending in (".md", ".ipynb"))
 
 
+def test_the_sidebar_numbers_the_pages_as_their_files_and_names_them_as_the_readme_does():
+    entries = {
+        c["file"]: c.get("title", "") for part in TOC["parts"] for c in part["chapters"] if "notebooks/" in c["file"]
+    }
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for file, title in entries.items():
+        assert title[:3] == f"{file.removeprefix('notebooks/')[:2]} " and f"[{title}](" in readme
+
+
 @pytest.mark.parametrize("link", ["_config.yml", "_toc.yml", "notebooks"])
 def test_the_book_sees_settings_and_pages_through_relative_links(link):
     place = ROOT / "book" / link
