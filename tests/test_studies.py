@@ -22,7 +22,7 @@ from hebm_lib.reproduction.studies import STUDIES, ablations
 from hebm_lib.reproduction.studies import latent_attack as attack_study
 from hebm_lib.reproduction.studies import study as room
 from hebm_lib.reproduction.studies.study import Study, load_study, open_parts, run_study, stored_study
-from hebm_lib.training import Trainer
+from hebm_lib.training import DivergenceError, Trainer
 
 
 @pytest.fixture
@@ -96,6 +96,22 @@ def test_an_interrupted_study_keeps_what_it_has(book, study, measured):
     assert list(load_study("tiny")) == ["alone", "one"]
     run_study(study, say=lambda text: None)
     assert measured == ["alone", "one", "both"]
+
+
+def test_a_part_that_diverges_takes_no_other_with_it(book, study, measured):
+    (first, *rest), said = study.parts, []
+
+    def measure(part):
+        if part == first:
+            raise DivergenceError("training diverged at step 8")
+        return study.measure(part)
+
+    alone = Study(study.name, study.description, {part: () for part in study.parts}, measure)
+    with pytest.raises(DivergenceError, match=f"training diverged in {first}; the other parts are stored"):
+        run_study(alone, say=said.append)
+    assert set(load_study(study.name)) == set(rest)
+    assert any("training diverged at step 8" in line for line in said)
+    assert open_parts(alone)[0] == [first], "it is tried again the next time"
 
 
 def test_provenance_stands_beside_every_part(book, study):

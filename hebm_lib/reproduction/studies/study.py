@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from hebm_lib.checkpoint import pretrained_folder, weights_digest, write_atomically
 from hebm_lib.provenance import ROOT, provenance
 from hebm_lib.reproduction.results import results_folder
+from hebm_lib.training import DivergenceError
 
 __all__ = ["Study", "load_study", "open_parts", "run_study", "stored_study"]
 
@@ -73,19 +74,29 @@ def open_parts(study: Study) -> tuple[list[str], dict[str, list[str]]]:
 def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] = print) -> None:
     """Measure what is missing, store it part by part, and draw the picture.
 
+    A part whose training diverges is told and passed over, so that hours of other parts are not lost with it.
+
     Args:
         study: which.
         again: measure all parts whose models are published, the stored ones too.
         say: told about each part.
+
+    Raises:
+        DivergenceError: at the end, naming the parts that diverged.
     """
     todo, waiting = open_parts(study)
     for part, models in waiting.items():
         say(f"{study.name}: {part} waits for {', '.join(models)}")
-    measured = [part for part in study.parts if part not in waiting] if again else todo
+    measured, diverged = [part for part in study.parts if part not in waiting] if again else todo, []
     for part in measured:
         say(f"{study.name}: {part}")
         clock = time.perf_counter()
-        found = study.measure(part)
+        try:
+            found = study.measure(part)
+        except DivergenceError as error:
+            say(f"{study.name}: {part}: {error}")
+            diverged.append(part)
+            continue
         stored = stored_study(study.name)
         origin = provenance() | {
             "seconds": round(time.perf_counter() - clock, 1),
@@ -104,6 +115,8 @@ def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] =
     if study.draw is not None and parts and (measured or not picture_of(study).is_file()):
         draw_picture(study, parts)
     say(f"{study.name}: {len(parts)} of {len(study.parts)} parts are stored")
+    if diverged:
+        raise DivergenceError(f"{study.name}: training diverged in {', '.join(diverged)}; the other parts are stored")
 
 
 def picture_of(study: Study) -> Path:
