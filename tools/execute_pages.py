@@ -198,6 +198,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=int, default=1800, help="seconds that one cell may take")
     options = parser.parse_args()
     prepare_environment()
+    os.environ.pop("HEBM_FRAMES", None)  # stored explorers have all of their pictures
     try:
         pages = choose(options.pages)
     except PageError as error:
