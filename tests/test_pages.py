@@ -89,6 +89,12 @@ def test_the_sidebar_numbers_the_pages_as_their_files_and_names_them_as_the_read
         assert title[:3] == f"{file.removeprefix('notebooks/')[:2]} " and f"[{title}](" in readme
 
 
+def test_the_map_on_the_landing_page_has_every_page_once():
+    intro = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+    linked = re.findall(r'<a href="notebooks/([\w-]+)\.html"><span>(\d\d)</span>', intro)
+    assert sorted(linked) == sorted((page.stem, page.stem[:2]) for page in PAGES)
+
+
 @pytest.mark.parametrize("link", ["_config.yml", "_toc.yml", "notebooks"])
 def test_the_book_sees_settings_and_pages_through_relative_links(link):
     place = ROOT / "book" / link
