@@ -3,13 +3,16 @@
 Cells are numbered from 0, as in nbval's reports.
 """
 
+import base64
+import io
 import json
 import re
 
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, load_execute_pages
+from PIL import Image
 
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEXT_PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -223,3 +226,16 @@ def test_a_page_checks_something(page):
 def test_kernel_and_language_are_those_that_make_pages_writes(page):
     assert page["metadata"]["kernelspec"]["name"] == "python3"
     assert "version" not in page["metadata"].get("language_info", {})
+
+
+def test_the_picture_at_the_top_of_a_page_is_the_one_that_the_page_makes(path, page):
+    """A page of plain code shows its result before the code: the figure itself, put there by `make pages`."""
+    tool, notebook = load_execute_pages(), nbformat.read(path, as_version=4)
+    shown = tool.LEAD.search(source(page["cells"][0]))
+    assert (shown is None) == (tool.lead_picture(notebook) is None)
+    if shown is not None:
+        top, made = (
+            Image.open(io.BytesIO(base64.b64decode(data)))
+            for data in (shown[0].split("base64,")[1][:-1], tool.lead_picture(notebook))
+        )
+        assert top.size == made.size and top.tobytes() == made.tobytes()

@@ -10,7 +10,9 @@ widget ids. The exit status is 1 if any page failed.
 """
 
 import argparse
+import base64
 import difflib
+import io
 import json
 import math
 import os
@@ -24,6 +26,7 @@ import nbformat
 import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from PIL import Image
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -179,12 +182,35 @@ def place_colab_cell(page) -> None:
     page.cells.insert(1, cell)
 
 
+LEAD = re.compile(r"(!\[[^\]]*\]\()data:image/png;base64,[^)]*\)")
+"""The picture at the top of a page whose code comes first: Markdown with the picture inside."""
+
+
+def lead_picture(page) -> str | None:
+    """The figure of the cell with the metadata ``{"hebm": {"lead": true}}``, small and grey, as PNG in base 64."""
+    for cell in page.cells:
+        if cell.metadata.get("hebm", {}).get("lead"):
+            found = next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+            image, small = Image.open(io.BytesIO(base64.b64decode(found))).convert("L"), io.BytesIO()
+            image.save(small, "PNG", optimize=True)
+            return base64.b64encode(small.getvalue()).decode()
+    return None
+
+
+def place_lead(page) -> None:
+    """Put that figure, as it has just come out, into the page's first cell."""
+    picture = lead_picture(page)
+    if picture is not None:
+        page.cells[0].source = LEAD.sub(rf"\1data:image/png;base64,{picture})", page.cells[0].source)
+
+
 def run_page(path: Path, timeout: int) -> None:
     page = nbformat.read(path, as_version=4)
     page.metadata.pop("widgets", None)
     place_colab_cell(page)
     execute(page, timeout)
     check(page)
+    place_lead(page)
     page = normalise(page)
     nbformat.validate(page)
     unfinished = path.with_name(f".{path.name}.unfinished")
