@@ -52,6 +52,10 @@ def family() -> list[str]:
     return [name for name in names if name in BOOK_RUNS]
 
 
+LEARNED = "mnist"
+"""The joint EBM with persistent chains, whose joint step is timed in the same run as ``mnist-vlae``'s, f = 0."""
+
+
 def chain_steps(config: ExperimentConfig) -> dict[str, int]:
     """Langevin steps per batch of each chain that a training step runs: ``prior`` (K), ``posterior`` (K'); none without."""
     steps = {"prior": config.training.langevin.steps} if config.model.prior.hidden else {}
@@ -59,13 +63,19 @@ def chain_steps(config: ExperimentConfig) -> dict[str, int]:
 
 
 def measure_family(device: torch.device, quick: bool = False, threads: int = 1, say=print) -> dict:
-    """Every model's training step on one machine, as plain JSON types; ``quick`` takes two models and one round."""
+    """Every model's training step on one machine, as plain JSON types; ``quick`` takes two models and one round.
+
+    ``learned`` is that of `LEARNED`, where all three networks learn, timed among the others.
+    """
     with on_threads(threads):
         result = {"machine": describe_machine(device), "provenance": provenance(device), "quick": quick}
         names = family()[:2] if quick else family()
         say(f"bench of {', '.join(names)} on {result['machine']['device']}, {threads} thread(s)", flush=True)
-        rounds = 1 if quick else 11
-        return result | {"images": IMAGES, "in_a_row": IN_A_ROW, "models": time_family(names, rounds, device)}
+        result |= {"images": IMAGES, "in_a_row": IN_A_ROW}
+        if quick:
+            return result | {"models": time_family(names, 1, device)}
+        *models, learned = time_family([*names, LEARNED], 11, device)
+        return result | {"models": models, "learned": learned}
 
 
 def time_family(names: list[str], rounds: int, device: torch.device) -> list[dict]:
@@ -144,10 +154,12 @@ def parameters(config: ExperimentConfig) -> dict[str, int]:
 def printed_family(result: dict) -> str:
     """The machine and a table, for the terminal."""
     rows = []
-    for row in result["models"]:
+    learned = result.get("learned")
+    for row in [*result["models"], *([learned] if learned else [])]:
         step = row["step"]["seconds"]
         chains = [f"{part} {chain['seconds'] / step:.0%}" for part, chain in row["chains"].items()]
-        cells = [row["kind"], f"{sum(row['parameters'].values()):,}", milliseconds(step)]
+        title = "joint-ebm, persistent chains" if row is learned else row["kind"]
+        cells = [title, f"{sum(row['parameters'].values()):,}", milliseconds(step)]
         rows.append([*cells, f"{row['seconds_per_epoch']:.1f}", ", ".join(chains)])
     header = ["model", "parameters", "ms per step", "seconds per epoch", "of it in chains"]
     least = min(row["share_of_core"] for row in result["models"])
