@@ -13,6 +13,7 @@ __all__ = [
     "load_result",
     "load_seeds",
     "mean_and_sd",
+    "mean_and_spread",
     "paired",
     "result_names",
     "results_folder",
@@ -62,14 +63,21 @@ def load_seeds(name: str) -> list[dict]:
     return [load_result(n) for n in result_names() if n == name or n.startswith(f"{name}@")]
 
 
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation; NaN for what fewer values do not give.
+
+    >>> mean_and_spread([1.0, 2.0, 3.0]), mean_and_spread([4.0])
+    ((2.0, 1.0), (4.0, nan))
+    """
+    mean = statistics.fmean(values) if values else float("nan")
+    return mean, statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
 def mean_and_sd(results: list[dict], key: str) -> list[tuple[float, float]] | tuple[float, float]:
-    """Mean and standard deviation of a metric over seeds, per level where it has levels; the sd of one run is NaN."""
-
-    def both(values):
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
-
+    """`mean_and_spread` of a metric over seeds, per level where it has levels."""
     values = [result["metrics"][key] for result in results]
-    return [both(level) for level in zip(*values, strict=True)] if isinstance(values[0], list) else both(values)
+    levelled = isinstance(values[0], list)
+    return [mean_and_spread(level) for level in zip(*values, strict=True)] if levelled else mean_and_spread(values)
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:

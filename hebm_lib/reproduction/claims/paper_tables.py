@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hebm_lib.experiments import KIND_NAMES, load_experiment
 from hebm_lib.experiments.ablations import STEPS, WIDTHS
 from hebm_lib.experiments.shapes import SHAPES_RUNS
-from hebm_lib.reproduction.results import load_paper, load_seeds, mean_and_sd
+from hebm_lib.reproduction.results import load_paper, load_seeds, mean_and_sd, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
@@ -79,10 +79,7 @@ def natural_rows(pack: str, kind: str) -> list[dict]:
 def mean_of(found: list[dict], pick: Callable[[dict], float], digits: int) -> str:
     """Mean over seeds, with the deviation where there are several; empty where there is none."""
     values = [pick(part) for part in found]
-    if not values:
-        return ""
-    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return number((statistics.fmean(values), spread), digits)
+    return number(mean_and_spread(values), digits) if values else ""
 
 
 def natural_images() -> str:

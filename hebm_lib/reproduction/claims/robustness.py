@@ -1,7 +1,6 @@
 """Figures 8 and 9 as numbers: chains that run on, and codes under attack."""
 
-import statistics
-
+from hebm_lib.reproduction.results import mean_and_spread
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
 
@@ -44,7 +43,7 @@ def latent_attack() -> str:
         if name not in parts:
             continue
         levels = parts[name]["levels"]
-        areas = [(statistics.fmean(v["auddc"]), statistics.stdev(v["auddc"])) for v in levels.values()]
+        areas = [mean_and_spread(v["auddc"]) for v in levels.values()]
         rows.append([f"AUDDC, {label}", *(number(pair, 2) for pair in areas)])
         changed = [(v["budgets"][BUDGET]["changed"], float("nan")) for v in levels.values()]
         rows.append([f"class changed in %, {label}", *map(percent, changed)])

@@ -1,7 +1,6 @@
 """Page 17: a prior with one thing changed, as curves over seeds and as bars."""
 
 import math
-import statistics
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hebm_lib.plotting import ALPHA, DATA, REFERENCE
 from hebm_lib.reproduction.figures.worth import by_setting
-from hebm_lib.reproduction.results import load_seeds
+from hebm_lib.reproduction.results import load_seeds, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
 from hebm_lib.reproduction.tables import number, table
 
@@ -129,14 +128,9 @@ def draw_setting(
     return ax
 
 
-def mean_sd(values: Sequence[float]) -> Pair:
-    """Mean and deviation, which is not a number for one value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
-
-
 def gain_distance(parts: dict[str, dict], name: str, *keys: str) -> Pair:
     """Mean and deviation over seeds of a recipe's number in the study ``fixed-codes``; a seed that diverged has none."""
-    return mean_sd([value for value in by_setting(parts, name, *keys) if value is not None])
+    return mean_and_spread([value for value in by_setting(parts, name, *keys) if value is not None])
 
 
 def draw_paper_and_ours(study: dict, paper: dict) -> Figure:
@@ -195,8 +189,8 @@ def learned_models(study: dict[str, dict]) -> str:
         runs = load_seeds(name)[:COMMON_SEEDS]
         health = [run["metrics"]["health"] for run in runs]
         steps = (runs[0]["config"]["training"]["langevin"]["steps"], health[0]["steps"][-1])
-        distances = [mean_sd([h["distance"][h["steps"].index(k)] for h in health]) for k in steps]
-        gains = mean_sd([h["gain"] for h in health]), gain_distance(study, recipe, "gain")
+        distances = [mean_and_spread([h["distance"][h["steps"].index(k)] for h in health]) for k in steps]
+        gains = mean_and_spread([h["gain"] for h in health]), gain_distance(study, recipe, "gain")
         cells = [number(pair, digits) for pair, digits in zip((*gains, *distances), (1, 1, 0, 0), strict=True)]
         rows.append([label, str(len(runs)), *cells])
     return table(["changed", "seeds", "gain, nats", "on fixed codes", "distance at K", "at 2,500 steps"], rows)

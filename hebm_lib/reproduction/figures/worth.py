@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hebm_lib.plotting import ALPHA, DATA, REFERENCE, draw_images, image_grid
-from hebm_lib.reproduction.results import paired
+from hebm_lib.reproduction.results import mean_and_spread, paired
+from hebm_lib.reproduction.tables import number
 
 __all__ = ["by_setting", "draw_gains", "draw_lengths", "film", "paired", "study_table"]
 
@@ -104,9 +105,7 @@ def study_table(parts: dict[str, dict], rows: dict[str, str]) -> str:
         for keys, digits in ((("gain",), 2), (("distance", "K"), 0), (("distance", "long"), 0), (("seconds",), 0)):
             values = by_setting(parts, name, *keys)
             known = [v for v in values if v is not None]
-            cell = f"{statistics.fmean(known):.{digits}f}" if known else ""
-            if len(known) > 1:
-                cell += f" ± {statistics.stdev(known):.{digits}f}"
+            cell = number(mean_and_spread(known), digits) if known else ""
             if len(known) < len(values) and keys == ("gain",):
                 cell += f" ({len(values) - len(known)} diverged)"
             cells.append(cell)

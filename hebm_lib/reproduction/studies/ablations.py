@@ -1,7 +1,5 @@
 """The ablations (Tables 4 and 5): every entry ``ablation…`` of the registry, trained with three seeds and measured."""
 
-import statistics
-
 from hebm_lib.checkpoint import load_run
 from hebm_lib.data import load_split
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
@@ -11,6 +9,7 @@ from hebm_lib.metrics.prior_report import prior_report
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.bench.family import time_family
 from hebm_lib.reproduction.bench.timing import describe_machine, on_threads
+from hebm_lib.reproduction.results import mean_and_spread
 from hebm_lib.reproduction.runs import trainer_at
 from hebm_lib.reproduction.studies.study import Study
 from hebm_lib.training import DivergenceError, make_fabric
@@ -77,12 +76,6 @@ def seed_values(parts: dict[str, dict], name: str, *keys: str | int) -> dict[str
                 found = found[key]
             values[part.partition("@")[2] or "1"] = found
     return values
-
-
-def mean_and_spread(values: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation; NaN for what fewer values do not give."""
-    mean = statistics.fmean(values) if values else float("nan")
-    return mean, statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
 def over_seeds(parts: dict[str, dict], name: str, *keys: str | int) -> tuple[float, float]:
