@@ -64,7 +64,7 @@ def draw_images(images: Tensor, columns: int, *, ax: Axes | None = None, title: 
         rows = -(-len(images) // columns)
         wide = max(columns * scale, 0.08 * len(title))  # a title is not wider than its picture
         _, ax = plt.subplots(figsize=(wide, rows * scale + (0.3 if title else 0)))
-    ax.imshow(image_grid(images, columns), vmin=0, vmax=1)
+    ax.imshow(image_grid(images, columns), cmap="gray", vmin=0, vmax=1)
     ax.set_title(title)
     ax.axis("off")
     return ax

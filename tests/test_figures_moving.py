@@ -26,9 +26,15 @@ addEventListener("load", async () => {
   tell();
   range.value = 2; range.dispatchEvent(new Event("input")); tell();
   menu.value = 1; menu.dispatchEvent(new Event("input")); tell();
+  const button = box.querySelector("button"), said = [];
+  if (button) {
+    button.click(); said.push(button.textContent); tell();
+    await new Promise((done) => setTimeout(done, 1000));
+    said.push(button.textContent); tell();
+  }
   const axed = window.axe ? (await axe.run(box)).violations.map((v) => `${v.id}: ${v.nodes[0].html}`) : [];
   const pre = document.createElement("pre");
-  pre.id = "seen"; pre.textContent = JSON.stringify({ seen, axed, off: range.disabled || menu.disabled,
+  pre.id = "seen"; pre.textContent = JSON.stringify({ seen, said, axed, off: range.disabled || menu.disabled,
     requests: performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:")) });
   document.body.append(pre);
 });
@@ -61,7 +67,12 @@ def every_picture():
 @pytest.fixture(scope="module")
 def page():
     return frames(
-        square, {"share": (0, 1, 2.5), "sign": ("minus", "plus")}, alt=ALT, start={"share": 1, "sign": "minus"}, dpi=40
+        square,
+        {"share": (0, 1, 2.5), "sign": ("minus", "plus")},
+        alt=ALT,
+        start={"share": 1, "sign": "minus"},
+        play="share",
+        dpi=40,
     )
 
 
@@ -114,6 +125,7 @@ def test_figures_are_closed(page):
         ({"share": (0, 1), "sign": ("plus",)}, {"alt": " "}, "say in `alt`"),
         ({"share": (0, 1), "sign": ("plus",)}, {"start": {"share": 3}}, "cannot start at 3"),
         ({"share": (0, 1), "sign": ("plus",)}, {"start": {"sahre": 1}}, "the axes are share, sign"),
+        ({"share": (0, 1), "sign": ("plus",)}, {"play": "sign"}, "play names a slider, one of share"),
     ],
 )
 def test_what_it_cannot_draw_is_said(axes, more, message):
@@ -172,7 +184,8 @@ def test_in_a_browser_it_moves_says_where_it_is_and_loads_nothing(page, tmp_path
     assert "data-errors" not in dom
     found = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', dom).group(1))
     pictures, _ = parts(page)
-    assert [step["src"] for step in found["seen"]] == [pictures[i][-80:] for i in (2, 4, 5)]
-    assert [step["told"] for step in found["seen"]] == ["1", "2.5", "2.5"]
+    assert [step["src"] for step in found["seen"]] == [pictures[i][-80:] for i in (2, 4, 5, 1, 5)]
+    assert [step["told"] for step in found["seen"]] == ["1", "2.5", "2.5", "0", "2.5"]
+    assert found["said"] == ["pause", "play"], "the film starts from the beginning and stops at its end"
     assert "Shown: share 2.5, sign plus." in found["seen"][-1]["alt"].replace("&lt;", "<")
     assert not found["off"] and found["requests"] == [] and found["axed"] == []

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -63,15 +64,16 @@ def test_longer_chains_go_on_from_shorter_ones():
     plt.close(fig)
 
 
-def test_a_film_holds_every_picture_and_shows_the_last():
-    frames = [torch.full((4, 1, 6, 6), value) for value in (-1.0, 1.0)]
-    html = worth.film(frames, ["dark", "light <1>"], columns=2, alt="squares")
-    pictures = re.findall(r"base64,([^\"]+)", html)
-    shades = [Image.open(io.BytesIO(base64.b64decode(data))).convert("L").getpixel((3, 3)) for data in pictures]
-    assert shades == [0, 255]
-    assert html.count("display:none") == 2 and 'max="1"' in html and "light &lt;1&gt;" in html and "http" not in html
+def test_a_film_holds_every_picture_and_a_button_that_plays_them():
+    pictures = [torch.full((4, 1, 28, 28), value) for value in (-1.0, 1.0)]
+    html = worth.film(pictures, [0, 15], columns=2, name="steps", alt="squares")
+    found = json.loads(re.search(r"pictures = (\[[^\]]*\])", html)[1])
+    shades = [Image.open(io.BytesIO(base64.b64decode(data))).convert("L") for data in found]
+    middle = [sorted(shade.resize((60, 60), 0).tobytes())[1800] for shade in shades]
+    assert middle == pytest.approx([0, 255], abs=2)
+    assert html.count("<button") == 1 and 'max="1"' in html and "http" not in html
 
 
-def test_a_film_needs_a_label_for_each_frame():
-    with pytest.raises(ValueError, match="as many labels"):
-        worth.film([torch.zeros(1, 1, 4, 4)], [], columns=1, alt="none")
+def test_a_film_needs_a_stop_for_each_picture():
+    with pytest.raises(ValueError, match="as many stops"):
+        worth.film([torch.zeros(1, 1, 4, 4)], [], columns=1, name="steps", alt="none")

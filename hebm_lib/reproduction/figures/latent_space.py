@@ -1,6 +1,5 @@
 """Pages 12 and 13: what each level knows of the class, and prior samples on their way to the aggregate posterior."""
 
-import html
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from hebm_lib.latents import LatentSpec
 from hebm_lib.plotting import ALPHA, PHI, REFERENCE
+from hebm_lib.reproduction.figures.moving import frames
 
 __all__ = [
     "animate_transition",
@@ -153,19 +153,6 @@ def draw_priors_over_codes(
     return fig
 
 
-def _name_parts(film: str, alt: str) -> str:
-    """Matplotlib's player for a film, with ``alt`` as the text of the one image that it shows, and a name for its slider."""
-    for part, name in (
-        ('img id="_anim_img', f'alt="{html.escape(alt)}"'),
-        ('input id="_anim_slider', 'aria-label="frame"'),
-    ):
-        tag, rest = part.split(" ")
-        if film.count(f"<{part}") != 1:
-            raise RuntimeError(f"matplotlib's player has no {tag} where it used to have one")
-        film = film.replace(f"<{part}", f"<{tag} {name} {rest}")
-    return film
-
-
 def animate_transition(
     latents: LatentSpec,
     trajectory: Tensor,
@@ -173,38 +160,24 @@ def animate_transition(
     steps: Sequence[int],
     *,
     alt: str,
-    dpi: int = 70,
-    fps: int = 6,
 ) -> str:
-    """The same as a film that plays in any browser: HTML with one small picture per step, levels side by side, top left.
+    """The same as a film: an explorer with one picture per step (`frames`), levels side by side, top left.
 
     Args:
         latents, trajectory, codes, steps: as of `draw_transition_over_codes`.
         alt: what the film shows, for readers who do not see it.
-        dpi, fps: of the film.
     """
-    from matplotlib.animation import FuncAnimation
-
     rows = list(range(latents.levels, 0, -1))
-    fig, axes = plt.subplots(1, len(rows), figsize=(2.8 * len(rows), 3.2), squeeze=False)
-    dots = []
-    for ax, level in zip(axes[0], rows, strict=True):
-        dots.append(_scatter(latents, level, trajectory[steps[0]], codes, ax, trajectory[list(steps)]))
-        ax.set_xlabel(f"$z_{level}$")
-    _legend(fig)
-    title = axes[0, 0].set_title("step 0")
 
-    def frame(step: int) -> list:
-        for line, level in zip(dots, rows, strict=True):
-            line.set_data(*trajectory[step][:, latents.columns(level)].T)
-        title.set_text(f"step {step:,}")
-        return [*dots, title]
+    def draw(step: int) -> Figure:
+        fig, axes = plt.subplots(1, len(rows), figsize=(2.8 * len(rows), 3.2), squeeze=False)
+        for ax, level in zip(axes[0], rows, strict=True):
+            _scatter(latents, level, trajectory[step], codes, ax, trajectory[list(steps)])
+            ax.set_title(f"$z_{level}$")
+        _legend(fig)
+        return fig
 
-    film = FuncAnimation(fig, frame, frames=list(steps), interval=1000 / fps)
-    with plt.rc_context({"savefig.dpi": dpi, "animation.embed_limit": 2}):
-        player = film.to_jshtml(default_mode="once")
-    plt.close(fig)
-    return _name_parts(player, alt)
+    return frames(draw, {"step": steps}, alt=alt, play="step")
 
 
 def draw_approach(

@@ -27,7 +27,7 @@ def draw_long_run(model, path: Tensor, every: int, chains: int = 6, trained_step
         2, 1, figsize=(11, 0.42 * chains + 2.5), height_ratios=(0.42 * chains, 2), sharex=True
     )
     extent = (-every / 2, steps[-1] + every / 2, 0, 1)
-    top.imshow(image_grid(images, len(steps)), vmin=0, vmax=1, extent=extent, aspect="auto")
+    top.imshow(image_grid(images, len(steps)), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
     top.set_yticks([])
     top.tick_params(bottom=False, labelbottom=False)
     for place in ("left", "bottom"):

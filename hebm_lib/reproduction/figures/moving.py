@@ -23,6 +23,8 @@ from hebm_lib.reproduction.explorers import Html
 
 __all__ = ["MOST_FRAMES", "frames"]
 
+PACE = 250
+"""Milliseconds between two pictures of a film."""
 MOST_FRAMES = 200
 """More pictures than this make a page heavy: about ten kilobytes each."""
 SCRIPT = """
@@ -39,6 +41,24 @@ SCRIPT = """
     image.alt = image.dataset.alt + " Shown: " + told.map((word, i) => names[i] + " " + word).join(", ") + ".";
   };
   inputs.forEach((input) => { input.disabled = false; input.addEventListener("input", show); });
+  box.querySelectorAll("button").forEach((button) => {
+    const slider = inputs[Number(button.dataset.axis)], end = Number(slider.max);
+    let timer = null;
+    const still = () => { clearInterval(timer); timer = null; button.textContent = "play"; };
+    const on = () => {
+      slider.value = Number(slider.value) + 1;
+      show();
+      if (Number(slider.value) >= end) still();
+    };
+    button.disabled = false;
+    slider.addEventListener("input", still);
+    button.addEventListener("click", () => {
+      if (timer !== null) return still();
+      if (Number(slider.value) >= end) { slider.value = 0; show(); }
+      button.textContent = "pause";
+      timer = setInterval(on, PACE);
+    });
+  });
   show();
 })();
 """
@@ -48,6 +68,7 @@ STYLE = """
 #NAME label { display: flex; align-items: center; gap: .5rem; min-height: 2rem; }
 #NAME input { width: 9rem; accent-color: #0072b2; }
 #NAME select { font: inherit; padding: .2rem; max-width: 15rem; }
+#NAME button { font: inherit; padding: .2rem .7rem; min-width: 4rem; }
 #NAME output { min-width: 2.5rem; font-variant-numeric: tabular-nums; }
 #NAME img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 """
@@ -59,6 +80,7 @@ def frames(
     *,
     alt: str,
     start: Mapping[str, object] | None = None,
+    play: str | None = None,
     dpi: int = 100,
     quality: int = 80,
 ) -> str:
@@ -70,6 +92,7 @@ def frames(
             text, becomes a menu; a sequence of numbers becomes a slider.
         alt: what the picture shows, for readers who do not see it.
         start: the values shown first; left out is the first of an axis.
+        play: the slider that a button beside it moves to its end, four pictures a second: a film.
         dpi: of the pictures, pixels per inch.
         quality: of WebP, 1 to 100.
 
@@ -81,7 +104,7 @@ def frames(
 
     Raises:
         ValueError: for no axis, an empty one, more than `MOST_FRAMES` pictures, a start that is no value of its axis, no
-            words for the picture.
+            words for the picture, or a film along what is no slider.
 
     Example:
         >>> def draw(level):
@@ -105,6 +128,10 @@ def frames(
     first = {name: _place(name, values, (start or {}).get(name)) for name, values in choices.items()}
     if unknown := sorted(set(start or {}) - set(choices)):
         raise ValueError(f"start names {', '.join(unknown)}; the axes are {', '.join(choices)}")
+    if play is not None and (play not in choices or _is_menu(axes[play])):
+        raise ValueError(
+            f"play names a slider, one of {', '.join(a for a in axes if not _is_menu(axes[a]))}; not {play}"
+        )
     combinations = list(itertools.product(*(values.values() for values in choices.values())))
     sizes = [len(values) for values in choices.values()]
     place = 0
@@ -122,11 +149,12 @@ def frames(
         "PICTURES": json.dumps(different),
         "ORDER": json.dumps(order),
         "SIZES": json.dumps(sizes),
+        "PACE": str(PACE),
         "WORDS": json.dumps([list(values) for values in choices.values()]).replace("</", "<\\/"),
     }
     script, style = (re.sub("|".join(fill), lambda found: fill[found[0]], text) for text in (SCRIPT, STYLE))
     moves = "".join(
-        _control(i, axis, list(values), menu=_is_menu(axes[axis]), place=first[axis])
+        _control(i, axis, list(values), menu=_is_menu(axes[axis]), place=first[axis], play=axis == play)
         for i, (axis, values) in enumerate(choices.items())
     )
     said = html.escape(alt)
@@ -162,8 +190,8 @@ def _place(name: str, values: dict[str, object], value: object) -> int:
     return list(values.values()).index(value)
 
 
-def _control(axis: int, name: str, words: list[str], *, menu: bool, place: int) -> str:
-    """A menu, or a slider with its value beside it; disabled until the script runs."""
+def _control(axis: int, name: str, words: list[str], *, menu: bool, place: int, play: bool) -> str:
+    """A menu, or a slider with its value and perhaps a button beside it; disabled until the script runs."""
     said = html.escape(name.replace("_", " "))
     if menu:
         options = "".join(
@@ -171,8 +199,10 @@ def _control(axis: int, name: str, words: list[str], *, menu: bool, place: int) 
             for i, word in enumerate(words)
         )
         return f"<label><span>{said}</span><select disabled>{options}</select></label>"
+    button = f'<button type="button" data-axis="{axis}" disabled>play</button>' if play else ""
     return (
-        f'<label><span>{said}</span><input type="range" min="0" max="{len(words) - 1}" step="1" value="{place}" disabled>'
+        f"{button}<label><span>{said}</span>"
+        f'<input type="range" min="0" max="{len(words) - 1}" step="1" value="{place}" disabled>'
         f'<output data-axis="{axis}">{html.escape(words[place])}</output></label>'
     )
 

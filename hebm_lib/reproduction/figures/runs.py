@@ -83,7 +83,7 @@ def draw_progress(models: dict, x: Tensor, z: dict, values: dict, *, scale: floa
         for level, steps in enumerate(values[name], start=1):
             panels.append(model.decode(model.latents.traverse(z[name][:2], level, 0, steps).flatten(0, 1)))
         for ax, panel, title in zip(axes[number], panels, titles, strict=True):
-            ax.imshow(image_grid(panel, columns), vmin=0, vmax=1)
+            ax.imshow(image_grid(panel, columns), cmap="gray", vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[], title=title if number == 0 else "")
             ax.grid(False)
         axes[number, 0].set_ylabel(name)
@@ -139,7 +139,7 @@ def draw_atlas(model, box: Box, *, ax: Axes, points: int = 11, title: str = "") 
     # A grid's outermost images are centred on the edge of the box: half a step more on each side.
     half = [(box[1] - box[0]) / (points - 1) / 2, (box[3] - box[2]) / (points - 1) / 2]
     extent = (box[0] - half[0], box[1] + half[0], box[2] - half[1], box[3] + half[1])
-    ax.imshow(image_grid(images, points), vmin=0, vmax=1, extent=extent, aspect="auto")
+    ax.imshow(image_grid(images, points), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
     ax.set(xlabel="$z_1$", ylabel="$z_2$", title=title, box_aspect=1)
     ax.grid(False)
     return ax

@@ -1,18 +1,16 @@
-"""What an energy is worth: samples at several lengths of chain, gains of many recipes, a slider that needs no kernel."""
+"""What an energy is worth: samples at several lengths of chain, gains of many recipes, a film of samples."""
 
-import base64
-import io
 import statistics
 from collections.abc import Sequence
 from html import escape
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hebm_lib.plotting import ALPHA, DATA, REFERENCE, draw_images, image_grid
+from hebm_lib.reproduction.figures.moving import frames
 from hebm_lib.reproduction.results import mean_and_spread, paired
 from hebm_lib.reproduction.tables import number
 
@@ -113,47 +111,25 @@ def study_table(parts: dict[str, dict], rows: dict[str, str]) -> str:
     return "".join(lines) + "</tbody></table>"
 
 
-def film(frames: Sequence[torch.Tensor], labels: Sequence[str], *, columns: int, alt: str, zoom: int = 2) -> str:
-    """Grids of images behind a slider, as HTML that works without a kernel and without any other file.
+def film(pictures: Sequence[torch.Tensor], stops: Sequence[int], *, columns: int, name: str, alt: str) -> str:
+    """Grids of images behind a slider with a button that plays them (`frames`).
 
     Args:
-        frames: images ``(n, C, H, W)`` in [-1, 1], one set per stop of the slider.
-        labels: what is said at each stop.
+        pictures: images ``(n, C, H, W)`` in [-1, 1], one set per stop of the slider.
+        stops: the number that each stop shows.
         columns: of the grid.
+        name: what the numbers are; spaces as underscores.
         alt: what the pictures show, for those who cannot see them.
-        zoom: screen pixels per pixel.
 
     Raises:
-        ValueError: for no frame, or another number of labels.
+        ValueError: for no picture, or another number of stops.
     """
-    if not frames or len(frames) != len(labels):
-        raise ValueError(f"a film needs as many labels as frames and at least one, got {len(frames)} and {len(labels)}")
-    pictures = [_png(image_grid(frame, columns)) for frame in frames]
-    last, width = len(pictures) - 1, zoom * image_grid(frames[0], columns).shape[1]
-    images = "".join(
-        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}: {escape(label)}" '
-        f'style="width:100%;image-rendering:pixelated;display:{"block" if i == last else "none"}">'
-        for i, (data, label) in enumerate(zip(pictures, labels, strict=True))
-    )
-    said = "".join(
-        f'<span style="display:{"inline" if i == last else "none"}">{escape(label)}</span>'
-        for i, label in enumerate(labels)
-    )
-    move = (
-        "const box=this.closest('.hebm-film');"
-        "for(const kind of ['img','output span'])box.querySelectorAll(kind).forEach((node,i)=>"
-        "node.style.display=i==this.value?(kind=='img'?'block':'inline'):'none')"
-    )
-    return (
-        f'<div class="hebm-film" style="max-width:{width}px">{images}'
-        f'<label style="display:block">drag: <input type="range" min="0" max="{last}" value="{last}" step="1" '
-        f'style="width:60%" aria-label="{escape(alt)}" oninput="{move}"> <output>{said}</output></label></div>'
-    )
+    if not pictures or len(pictures) != len(stops):
+        raise ValueError(f"a film needs as many stops as pictures, at least one; got {len(stops)} and {len(pictures)}")
+    shape = image_grid(pictures[0], columns).shape
 
+    def draw(**at) -> Figure:
+        fig, ax = plt.subplots(figsize=(6, 6 * shape[0] / shape[1]))
+        return draw_images(pictures[list(stops).index(at[name])], columns, ax=ax).figure
 
-def _png(picture: np.ndarray) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray((255 * picture).round().astype(np.uint8)).save(file, "png", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    return frames(draw, {name: stops}, alt=alt, play=name)
