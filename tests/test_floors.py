@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 
 import pytest
@@ -143,3 +145,11 @@ def test_no_name_is_offered_by_two_rooms():
                 offered.setdefault(name, set()).add(room(path))
     twice = {name: sorted(rooms) for name, rooms in offered.items() if len(rooms) > 1}
     assert not twice, twice
+
+
+def test_to_read_or_sample_takes_no_library_that_is_slow_to_import():
+    """Each of these takes as long as torch, or most of it, and only some calls need them: those import them themselves."""
+    slow = ("lightning_fabric", "torchmetrics", "torchvision", "sklearn", "numba")
+    code = f"import sys, hebm_lib.__main__; print(*[name for name in {slow} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.split() == []

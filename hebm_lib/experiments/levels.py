@@ -1,13 +1,15 @@
 """The registry's entries for what orders the levels (Table 1, Figure 5): units × bottom path × prior, on MNIST.
 
 All cells see the same images in the same order for as long, and the two priors of a cell begin from the same weights and
-share the first half of their epochs, so that whatever differs between them is the energy's doing.
+share the first half of their epochs, so that whatever differs between them is the energy's doing. With two units on every
+level f learns gently (`hebm_lib.experiments.recipe.gentle`).
 """
 
 from dataclasses import replace
 
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.experiments.baselines import vlae_networks
+from hebm_lib.experiments.recipe import gentle
 
 __all__ = ["BOTTOMS", "UNITS", "cell_name", "levels_experiments"]
 
@@ -54,6 +56,7 @@ def levels_experiments(
             for energy in (True, False):
                 base = (walls if bottom == "walls" else plain)[energy]
                 config = with_own_networks(base) if bottom == "own" else base
+                config = gentle(config) if units == "222" else config
                 found.append(
                     replace(
                         config,

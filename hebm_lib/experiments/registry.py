@@ -9,7 +9,6 @@ from hebm_lib.config import (
     ExperimentConfig,
     GeneratorConfig,
     InferenceConfig,
-    LangevinConfig,
     ModelConfig,
     OptimiserConfig,
     PriorConfig,
@@ -20,60 +19,12 @@ from hebm_lib.experiments.baselines import baseline_experiments, published_basel
 from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn, svhn_learned
 from hebm_lib.experiments.levels import levels_experiments
+from hebm_lib.experiments.recipe import gentle, learned
 from hebm_lib.experiments.shapes import shapes_experiments
 from hebm_lib.experiments.table2 import table_2_experiments
 from hebm_lib.model import BUILDERS
 
 __all__ = ["EXPERIMENTS", "KIND_NAMES", "experiment_of", "load_experiment"]
-
-
-def learned(
-    config: ExperimentConfig,
-    *,
-    energy: bool = True,
-    hidden: int = 100,
-    steps: int = 150,
-    step_size: float = 0.2,
-    jumps: int = 60,
-    lr_alpha: float = 2e-4,
-    phases: EnergyConfig,
-) -> ExperimentConfig:
-    """A config whose energy is learned well, or whose f stays 0 on the way there: same steps, same first ladder.
-
-    What works, found by trial on fixed codes (nats of bound that f is worth, digit Fréchet distance of samples):
-
-    - no spectral norm: with it f gains 0.4 nats if 1-Lipschitz, 1.7 if 10-Lipschitz, without it more than 3;
-    - chains that persist, with a few restarts and small steps. Fresh chains with s = 0.4 learn an f that is good after
-      just their own K steps and in ruins after 2,000; with s = 0.3 the bias of the uncorrected chain costs 4 nats;
-    - few long visits rather than many short ones: a chain from noise has not arrived before some 150 steps of this size
-      (distance 85 after 40, 50 after 100, 40 after 150), and what arrives depends on K s² alone;
-    - jumps between modes, proposed by a mixture of Gaussians and taken by Metropolis's rule: small steps do not change
-      modes, so without jumps f never learns how much mass each has, and the distance rises again on long chains (52 after
-      2,500 steps; 36 with jumps, and half a nat more);
-    - the ladder first, then α alone, then all three: from scratch α at a rate that learns something runs away with q;
-    - α ten times slower than the ladder while both move, and alone again at the end: then its chains keep up;
-    - alone a rate of 2e-3 with 500 codes a step (3e-3 diverges for smooth activations);
-    - an average of α's weights, which takes the noise of few chains out.
-
-    Args:
-        config: what is trained; its prior and the way to learn it are replaced.
-        energy: False trains the same ladder with f = 0 to the end.
-        hidden: units in each of f's two hidden layers.
-        steps, step_size: K and s.
-        jumps: components of the mixture that proposes them.
-        lr_alpha: α's rate while all three learn.
-        phases: how long each lasts.
-    """
-    prior = PriorConfig(
-        hidden=(hidden, hidden), spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=jumps
-    )
-    training = replace(
-        config.training,
-        langevin=LangevinConfig(steps=steps, step_size=step_size),
-        optimiser=replace(config.training.optimiser, lr_alpha=lr_alpha),
-        energy=phases if energy else EnergyConfig(ladder_epochs=config.training.epochs),
-    )
-    return replace(config, model=replace(config.model, prior=prior), training=training)
 
 
 def digits() -> ExperimentConfig:
@@ -140,21 +91,13 @@ def digits_012(
 def digits_012_learned(name: str, description: str, *, dims=(1, 1), energy: bool = True) -> ExperimentConfig:
     """Three digits on a plane: s may be large where f need not be steep, and its chains then arrive.
 
-    With two units a level f is steeper: larger steps and rates threw its chains out in three trials of three.
+    With two units a level f is steeper, and learns gently.
     """
-    plane = dims == (1, 1)
     phases = EnergyConfig(
-        ladder_epochs=2,
-        fit_steps=2000,
-        end_steps=2000,
-        average=0.999,
-        lr_alone=2e-3 if plane else 5e-4,
-        lr_end=5e-4 if plane else 2.5e-4,
-        batch_alone=500,
+        ladder_epochs=2, fit_steps=2000, end_steps=2000, average=0.999, lr_alone=2e-3, lr_end=5e-4, batch_alone=500
     )
-    settings = {} if plane else {"lr_alpha": 5e-5}
-    config = digits_012(name, description, dims=dims)
-    return learned(config, energy=energy, step_size=0.4 if plane else 0.15, jumps=10, phases=phases, **settings)
+    config = learned(digits_012(name, description, dims=dims), energy=energy, step_size=0.4, jumps=10, phases=phases)
+    return config if dims == (1, 1) else gentle(config)
 
 
 def mnist(

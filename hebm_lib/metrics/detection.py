@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 from torch import Tensor
 
 from hebm_lib.data import ImageDataset
@@ -141,6 +140,13 @@ def detection(score: Tensor, positive: Tensor) -> Detection:
         >>> found.auprc, found.auroc, found.prevalence
         (1.0, 1.0, 0.5)
     """
+    from sklearn.metrics import (
+        auc,
+        average_precision_score,
+        precision_recall_curve,
+        roc_auc_score,
+    )  # a second to import
+
     score, truth = score.double().cpu(), positive.bool().cpu()
     if score.shape != truth.shape or score.ndim != 1:
         raise ValueError(f"one score and one truth per image, got {tuple(score.shape)} and {tuple(truth.shape)}")
@@ -172,6 +178,8 @@ def auprc_at(score: torch.Tensor, positive: torch.Tensor, prevalence: float) -> 
         >>> round(auprc_at(score, positive, 0.1), 1)  # a score that knows nothing has the share of the positives
         0.1
     """
+    from sklearn.metrics import auc, precision_recall_curve
+
     truth = positive.bool().cpu().numpy()
     weights = np.where(truth, prevalence / truth.sum(), (1 - prevalence) / (~truth).sum())
     precision, recall, _ = precision_recall_curve(truth, score.double().cpu().numpy(), sample_weight=weights)

@@ -6,10 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = [
     "TrainingInterrupted",
@@ -23,8 +26,11 @@ __all__ = [
 ]
 
 
-def make_fabric(precision: str = "32-true") -> Fabric:
+def make_fabric(precision: str = "32-true") -> "Fabric":
     """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU."""
+    # Here and not above: it takes as long to import as torch, and who reads or samples does not need it.
+    from lightning_fabric import Fabric
+
     if os.environ.get("LT_CLI_USED"):
         # Every choice was made on the command line, reaches Fabric through the environment, and has been launched.
         return Fabric() if os.environ.get("LT_PRECISION") else Fabric(precision=precision)
@@ -33,7 +39,7 @@ def make_fabric(precision: str = "32-true") -> Fabric:
     return fabric
 
 
-def check_precision(fabric: Fabric, asked: str) -> None:
+def check_precision(fabric: "Fabric", asked: str) -> None:
     """Raise `ValueError` where a run would be recorded with another precision than it has."""
     used = fabric.strategy.precision.precision
     if used != asked:
@@ -44,7 +50,7 @@ def check_precision(fabric: Fabric, asked: str) -> None:
 
 
 @torch.no_grad()
-def same_weights_everywhere(model: nn.Module, fabric: Fabric) -> None:
+def same_weights_everywhere(model: nn.Module, fabric: "Fabric") -> None:
     """Give every process the weights and buffers of the first: fresh ones differ where no seed was set."""
     if fabric.world_size == 1:
         return
@@ -114,7 +120,7 @@ def asked_to_stop(*, grace: float = 0.0) -> Iterator[list[int]]:
 # ---- what differs between processes ---------------------------------------------------------------------------------
 
 
-def chains_of_all(model: nn.Module, fabric: Fabric) -> list[Tensor] | None:
+def chains_of_all(model: nn.Module, fabric: "Fabric") -> list[Tensor] | None:
     """The prior's persistent chains in every process, by rank; None with one process, whose weights hold them."""
     chains = dict(model.named_buffers()).get("prior.chains")
     if fabric.world_size == 1 or chains is None:
@@ -123,7 +129,7 @@ def chains_of_all(model: nn.Module, fabric: Fabric) -> list[Tensor] | None:
 
 
 @torch.no_grad()
-def take_own_chains(model: nn.Module, fabric: Fabric, chains: list[Tensor] | None) -> None:
+def take_own_chains(model: nn.Module, fabric: "Fabric", chains: list[Tensor] | None) -> None:
     """Go on with this process's chains of `chains_of_all`; with None, as they came with the weights."""
     if chains is not None:
         model.prior.chains.copy_(chains[fabric.global_rank])

@@ -10,9 +10,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -47,6 +47,9 @@ from hebm_lib.training.processes import (
     take_own_chains,
 )
 from hebm_lib.training.record import RunRecord, how_to_go_on, last_good
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["DivergenceError", "Trainer"]
 
@@ -93,7 +96,7 @@ class Trainer:
         config: TrainingConfig | ExperimentConfig,
         run_dir=None,
         *,
-        fabric: Fabric | None = None,
+        fabric: "Fabric | None" = None,
         progress=True,
     ):
         self.config = config

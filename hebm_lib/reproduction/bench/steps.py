@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hebm_lib.config import ExperimentConfig
@@ -98,6 +97,8 @@ def our_side(name: str, device: torch.device) -> dict[str, Callable]:
 
 def trainer(config: ExperimentConfig, device: torch.device, precision: str = "32-true") -> Trainer:
     """A trainer in memory that never logs, so that no step waits for the device."""
+    from lightning_fabric import Fabric  # here, as in `hebm_lib.training.processes.make_fabric`
+
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     fabric.launch()
     training = replace(config.training, precision=precision, log_every=1_000_000)
