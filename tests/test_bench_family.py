@@ -156,13 +156,15 @@ def test_quick_takes_two_models_and_one_round(monkeypatch, rows):
     assert measured["machine"]["threads"] == 2 and torch.get_num_threads() == 1
 
 
-def test_the_learned_energy_takes_its_turn_among_the_others(monkeypatch, rows):
-    asked = []
-    monkeypatch.setattr(family, "time_family", lambda *args: asked.append(args) or [*rows, rows[0]])
+def test_learned_energies_take_their_turn_among_the_others(monkeypatch, rows):
+    asked, more = [], [rows[0] | {"experiment": name} for name in family.LEARNED]
+    rows = rows * 6  # as many as the family has
+    rows = rows[: len(family.family())]
+    monkeypatch.setattr(family, "time_family", lambda *args: asked.append(args) or [*rows, *more])
     measured = family.measure_family(CPU, say=lambda *args, **kwargs: None)
-    assert asked == [([*family.family(), "mnist"], 11, CPU)]
-    assert measured["models"] == rows and measured["learned"] == rows[0]
-    assert "joint-ebm, persistent chains" in family.printed_family(measured).splitlines()[-1]
+    assert asked == [([*family.family(), *family.LEARNED], 11, CPU)]
+    assert measured["models"] == rows and measured["learned"] == more
+    assert "mnist-map-k15, persistent chains" in family.printed_family(measured).splitlines()[-1]
 
 
 def test_drawing_the_family_is_refused(capsys):

@@ -7,7 +7,7 @@ from conftest import quadrature, tiny_model
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from hebm_lib import GaussianPrior, JointEBM, JointEBMPrior, LatentSpec, build_model
+from hebm_lib import GaussianPrior, JointEBM, JointEBMPrior, LatentSpec, build_model, load_pretrained
 from hebm_lib.config import PriorConfig
 from hebm_lib.model import gaussian_kl
 
@@ -221,3 +221,17 @@ def test_images_of_another_range_are_refused_in_evaluation_mode(digits, spoil):
         with pytest.raises(ValueError, match=r"images in \[-1, 1\].*divide images of 0 … 255 by 127.5"):
             call(x)
     model.train().encode(x)  # a training step never waits for the device to look; the trainer finds NaN at its next log
+
+
+def test_in_mixed_precision_codes_and_energies_are_computed_in_full():
+    """Half precision keeps three digits: too few for codes known to a hundredth, and for differences of f."""
+    model, x = load_pretrained("mnist-map"), torch.rand(4, 1, 28, 28) * 2 - 1
+    z = 3 * torch.randn(64, model.latents.total)
+    with torch.no_grad():
+        exact, f = model.encode(x).base_dist, model.prior(z)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed, same = model.encode(x).base_dist, model.prior(z)
+    assert torch.equal(f, same) and same.dtype == torch.float32
+    # What the convolutions round is left; the codes themselves lie on no grid of eight bits.
+    assert mixed.loc.dtype == torch.float32 and not torch.equal(mixed.loc, mixed.loc.bfloat16().float())
+    assert (mixed.loc - exact.loc).abs().max() < 0.1

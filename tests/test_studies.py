@@ -157,6 +157,18 @@ def test_the_command(book, study, measured, monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == "error: there is no study 'huge'; there are tiny"
 
 
+def test_a_precision_reaches_the_trainings_and_nothing_else(book, monkeypatch):
+    asked = {}
+
+    def train(part, *, precision):
+        asked[part] = precision
+        return {}
+
+    read = Study("read", "", {"r": ()}, lambda part: asked.setdefault(part, "none") and {})
+    monkeypatch.setattr(studies, "STUDIES", {"tiny": Study("tiny", "", {"t": ()}, train, trains=True), "read": read})
+    assert main(["study", "--precision", "bf16-mixed"]) == 0 and asked == {"t": "bf16-mixed", "r": "none"}
+
+
 # ---- the book's own -------------------------------------------------------------------------------------------------
 
 

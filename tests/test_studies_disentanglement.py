@@ -12,6 +12,7 @@ from torch.distributions import Independent, Normal
 
 from hebm_lib import build_model
 from hebm_lib.data import FACTORS, ImageDataset, factor_values, grid_index, render_shapes
+from hebm_lib.reproduction import runs
 from hebm_lib.reproduction.figures.disentanglement import (
     draw_factors,
     draw_information,
@@ -65,15 +66,17 @@ def test_a_reader_of_two_factors_in_numbers(reader, pictures):
 
 def test_a_run_is_trained_and_measured(monkeypatch, tmp_path, pictures):
     """A tiny entry in the place of the registry's; measured again, the finished run is not trained again."""
-    monkeypatch.setattr(disentanglement, "load_experiment", lambda name: tiny_experiment())
-    monkeypatch.setattr(disentanglement, "load_split", lambda data, split: pictures)
-    monkeypatch.setattr(disentanglement, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "load_experiment", lambda name: tiny_experiment())
+    for module in (runs, disentanglement):
+        monkeypatch.setattr(module, "load_split", lambda data, split: pictures)
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
     monkeypatch.setattr(
         disentanglement, "measure_disentanglement", partial(measure_disentanglement, fitted=100, tested=100)
     )
     found = disentanglement.measure_run("tiny@2")
     assert found["images"] == 600 and len(found["information"]) == 6 and len(found["information"][0]) == 5
-    assert disentanglement.measure_run("tiny@2") == found
+    assert disentanglement.measure_run("tiny@2") == found and "precision" not in found
+    assert disentanglement.measure_run("tiny@3", precision="bf16-mixed")["precision"] == "bf16-mixed"
 
 
 def test_seven_models_with_three_seeds():

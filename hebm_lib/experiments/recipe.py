@@ -56,13 +56,18 @@ def learned(
     return replace(config, model=replace(config.model, prior=prior), training=training)
 
 
-def gentle(config: ExperimentConfig) -> ExperimentConfig:
+def gentle(config: ExperimentConfig, *, step_size: float = 0.15) -> ExperimentConfig:
     """The same with a quarter of α's rates and smaller steps, for codes on which f has to be steep.
 
-    Where a level has two units, its codes are sharp beside N(0, I). At `learned`'s rates f then runs ahead of its chains: on
-    MNIST, 2/2/2 units with walls, they lagged by 0.9 nats when all three began to learn, by 3.2 some 2,000 steps later,
-    and were thrown out in the end phase; with three digits in three trials of three. A run without an energy changes nothing
-    but its record, so that the two of a pair stay alike.
+    Where a level has two units, or pixels are many, a posterior is narrow beside N(0, I), and f has structure as fine. Steps
+    much larger than that width do not stay on the codes; f grows steeper where they land, and they go further astray. On
+    MNIST, 2/2/2 units with walls, chains of `learned` lagged by 0.9 nats when all three began to learn, by 3.2 some 2,000
+    steps later, and were lost in the end phase; with three digits in three trials of three. A run without an energy
+    changes nothing but its record, so that the two of a pair stay alike.
+
+    Args:
+        config: of `learned`.
+        step_size: s, of the order of a posterior's deviation, 0.03 to 0.2.
 
     Example:
         >>> from hebm_lib.experiments import EXPERIMENTS
@@ -71,13 +76,11 @@ def gentle(config: ExperimentConfig) -> ExperimentConfig:
         (5e-05, 0.0005, 0.00025, 0.15)
     """
     training = config.training
-    energy = training.energy
-    if energy.fit_steps:
-        energy = replace(energy, lr_alone=5e-4, lr_end=2.5e-4)
+    energy = replace(training.energy, lr_alone=5e-4, lr_end=2.5e-4) if training.energy.fit_steps else training.energy
     training = replace(
         training,
         energy=energy,
-        langevin=replace(training.langevin, step_size=0.15),
+        langevin=replace(training.langevin, step_size=step_size),
         optimiser=replace(training.optimiser, lr_alpha=5e-5),
     )
     return replace(config, training=training)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normed
 
 from hebm_lib.latents import LatentSpec
+from hebm_lib.networks.blocks import full_precision
 from hebm_lib.sampling import ACTIVATIONS
 
 __all__ = ["EnergyMLP", "SeparateEnergies"]
@@ -54,10 +55,11 @@ class EnergyMLP(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = z
-        for layer in self.layers[:-1]:
-            h = layer(h)
-            h = nn.functional.leaky_relu(h, self.slope) if self.activation == "leaky" else nn.functional.silu(h)
-        return self.lipschitz * self.layers[-1](h).squeeze(-1)
+        with full_precision(z):
+            for layer in self.layers[:-1]:
+                h = layer(h)
+                h = nn.functional.leaky_relu(h, self.slope) if self.activation == "leaky" else nn.functional.silu(h)
+            return self.lipschitz * self.layers[-1](h).squeeze(-1)
 
 
 class SeparateEnergies(nn.Module):

@@ -10,7 +10,7 @@ from torch.distributions import Independent
 
 from hebm_lib.config import InferenceConfig
 from hebm_lib.latents import LatentSpec
-from hebm_lib.networks.blocks import Stage, check_images, dense, diagonal_gaussian
+from hebm_lib.networks.blocks import Stage, check_images, dense, diagonal_gaussian, full_precision
 from hebm_lib.sampling.cpu_speed import lies_channels_last
 
 __all__ = ["GaussianHead", "LadderInference", "LocalHead", "read", "way_to_the_top"]
@@ -31,6 +31,10 @@ class GaussianHead(nn.Module):
         self.mean, self.log_variance = nn.Linear(width, dim), nn.Linear(width, dim)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        with full_precision(h):
+            return self._read(h.to(self.mean.weight.dtype))
+
+    def _read(self, h: Tensor) -> tuple[Tensor, Tensor]:
         if not lies_channels_last(h):
             h = h.flatten(1)
             return self.mean(h), self.log_variance(h)
@@ -54,7 +58,9 @@ class LocalHead(nn.Module):
         self.mean, self.log_variance = nn.Conv2d(width, channels, 1), nn.Conv2d(width, channels, 1)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        return self.mean(h).flatten(1), self.log_variance(h).flatten(1)
+        with full_precision(h):
+            h = h.to(self.mean.weight.dtype)
+            return self.mean(h).flatten(1), self.log_variance(h).flatten(1)
 
 
 def read(feature: Tensor, reads: str) -> Tensor:

@@ -1,20 +1,22 @@
 """Every run of the book by one command: what is published already is skipped, what was interrupted goes on."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from hebm_lib.checkpoint import checkpoints_of
+from hebm_lib.checkpoint import checkpoints_of, load_run
 from hebm_lib.config import ExperimentConfig
-from hebm_lib.data import load_split
+from hebm_lib.data import ImageDataset, load_split
 from hebm_lib.experiments import load_experiment
 from hebm_lib.model import build_model
+from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction import publishing
 from hebm_lib.reproduction.results import result_names
 from hebm_lib.training import Trainer
 
-__all__ = ["BOOK_RUNS", "missing_runs", "reproduce_runs", "train_or_resume", "trainer_at"]
+__all__ = ["BOOK_RUNS", "Trained", "missing_runs", "reproduce_runs", "train_or_resume", "trained", "trainer_at"]
 
 SEEDS = (
     "digits",
@@ -87,6 +89,37 @@ def trainer_at(config: ExperimentConfig, run: Path) -> Trainer:
     torch.manual_seed(config.training.seed)
     trainer = Trainer(build_model(config.model), config, run)
     return trainer.resume(run) if checkpoints_of(run) else trainer
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that was trained for a study: the model in evaluation mode, its entry, its images, and what it took.
+
+    ``budget``: ``epochs``, ``images``, ``seconds``, and ``precision`` where that is not float32.
+    """
+
+    model: torch.nn.Module
+    config: ExperimentConfig
+    train: ImageDataset
+    budget: dict
+
+
+def trained(name: str, *, precision: str = "32-true") -> Trained:
+    """Train a run of the registry, or resume it, in ``runs/``.
+
+    Args:
+        name: of an entry, with ``@seed`` for another seed than its own.
+        precision: of the training; ``bf16-mixed`` halves its time on a CPU with matrix units for it (AMX), and is slow on
+            any other.
+    """
+    config = load_experiment(name)
+    config = replace(config, training=replace(config.training, precision=precision))
+    train, run = load_split(config.data, "train"), ROOT / "runs" / name
+    trainer = trainer_at(config, run).fit(train)
+    budget = {"epochs": config.training.epochs, "images": len(train), "seconds": round(trainer.seconds, 1)}
+    if precision != "32-true":
+        budget["precision"] = precision
+    return Trained(load_run(run).to(trainer.model.device).eval(), config, train, budget)
 
 
 def train_or_resume(name: str, runs: Path) -> Path:

@@ -36,7 +36,7 @@ STUDIES: dict[str, Study] = {
 """Every study by its name."""
 
 
-def run_studies(names: list[str], *, again: bool = False) -> None:
+def run_studies(names: list[str], *, again: bool = False, precision: str = "32-true") -> None:
     """Bring the named studies up to date, or all of them where none is named.
 
     Raises:
@@ -45,4 +45,4 @@ def run_studies(names: list[str], *, again: bool = False) -> None:
     if unknown := [name for name in names if name not in STUDIES]:
         raise ValueError(f"there is no study {unknown[0]!r}; there are {', '.join(STUDIES)}")
     for name in names or STUDIES:
-        run_study(STUDIES[name], again=again)
+        run_study(STUDIES[name], again=again, precision=precision)

@@ -7,15 +7,13 @@ is over these, where the paper's code takes all 480,000.
 import torch
 from torch import Tensor
 
-from hebm_lib.checkpoint import load_run
 from hebm_lib.data import ImageDataset, load_split
-from hebm_lib.experiments import load_experiment
 from hebm_lib.experiments.shapes import SHAPES_RUNS
 from hebm_lib.metrics.disentanglement import active_units, by_level, dci, factor_information, factor_probe, mig, mig_sup
 from hebm_lib.metrics.latent_classifier import encode_posterior
 from hebm_lib.model import JointEBM
-from hebm_lib.provenance import ROOT, rounded
-from hebm_lib.reproduction.runs import trainer_at
+from hebm_lib.provenance import rounded
+from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.study import Study
 
 __all__ = ["SEEDS", "STUDY", "measure_disentanglement", "measure_run"]
@@ -85,17 +83,10 @@ def list_of(values: Tensor) -> list[float]:
     return [float(value) for value in values]
 
 
-def measure_run(name: str) -> dict:
-    """Train a run, or resume it from ``runs/``, and measure it; ``epochs``, ``images`` and ``seconds`` stand beside."""
-    config = load_experiment(name)
-    run = ROOT / "runs" / name
-    train = load_split(config.data, "train")
-    trainer = trainer_at(config, run).fit(train)
-    return measure_disentanglement(load_run(run).eval(), load_split(config.data, "test")) | {
-        "epochs": config.training.epochs,
-        "images": len(train),
-        "seconds": round(trainer.seconds, 1),
-    }
+def measure_run(name: str, *, precision: str = "32-true") -> dict:
+    """Train a run, or resume it from ``runs/``, and measure it; what the training took stands beside."""
+    run = trained(name, precision=precision)
+    return measure_disentanglement(run.model, load_split(run.config.data, "test")) | run.budget
 
 
 STUDY = Study(
@@ -103,4 +94,5 @@ STUDY = Study(
     "MIG, MIG-sup, DCI and factors by level on shapes3d-render: ours, VLAE and pro-VLAE, three seeds",
     {name if seed == 1 else f"{name}@{seed}": () for seed in SEEDS for name in SHAPES_RUNS},
     measure_run,
+    trains=True,
 )

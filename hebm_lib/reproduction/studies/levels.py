@@ -5,10 +5,8 @@ A part is one training of an entry of `hebm_lib.experiments.levels` and its numb
 
 import torch
 
-from hebm_lib.checkpoint import load_run
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import ImageDataset, load_split, pad_black
-from hebm_lib.experiments import load_experiment
 from hebm_lib.experiments.levels import BOTTOMS, UNITS, cell_name
 from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.chain_health import chain_health
@@ -17,8 +15,8 @@ from hebm_lib.metrics.hierarchy import class_change, pixel_variance_share, style
 from hebm_lib.metrics.information import level_information
 from hebm_lib.metrics.latent_classifier import accuracy_of_codes, encode_posterior
 from hebm_lib.metrics.summary import READERS
-from hebm_lib.provenance import ROOT, rounded
-from hebm_lib.reproduction.runs import trainer_at
+from hebm_lib.provenance import rounded
+from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.study import Study
 
 __all__ = ["SEEDS", "STUDY", "measure_levels"]
@@ -93,18 +91,10 @@ def readable_change(model, reader, z, donors) -> tuple[float, list[float | None]
     return sure.float().mean().item(), changes
 
 
-def measure_run(name: str) -> dict:
-    """Train a run, or resume it from ``runs/``, and measure it."""
-    config = load_experiment(name)
-    train, test = (load_split(config.data, split) for split in ("train", "test"))
-    run = ROOT / "runs" / name
-    trainer = trainer_at(config, run).fit(train)
-    model = load_run(run).to(trainer.model.device)
-    return measure_levels(model, config, train, test) | {
-        "epochs": config.training.epochs,
-        "images": len(train),
-        "seconds": round(trainer.seconds, 1),
-    }
+def measure_run(name: str, *, precision: str = "32-true") -> dict:
+    """Train a run, or resume it from ``runs/``, and measure it; what the training took stands beside."""
+    run = trained(name, precision=precision)
+    return measure_levels(run.model, run.config, run.train, load_split(run.config.data, "test")) | run.budget
 
 
 CELLS = tuple(
@@ -117,4 +107,5 @@ STUDY = Study(
     "what orders the levels: units × bottom path × prior on MNIST, five training seeds, every level's measures",
     {name if seed == 1 else f"{name}@{seed}": () for seed in SEEDS for name in CELLS},
     measure_run,
+    trains=True,
 )

@@ -8,15 +8,15 @@ One part more puts Figure 4 into numbers: what each of the four levels of ``svhn
 
 import torch
 
-from hebm_lib.checkpoint import load_pretrained, load_run
+from hebm_lib.checkpoint import load_pretrained
 from hebm_lib.config import DataConfig, ExperimentConfig
 from hebm_lib.data import load_split
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.metrics.classifier import accuracy, fit_classifier, predict
 from hebm_lib.metrics.hierarchy import brightness, class_change, pixel_variance_share, tint
 from hebm_lib.metrics.natural import image_distances, image_features
-from hebm_lib.provenance import ROOT, rounded
-from hebm_lib.reproduction.runs import trainer_at
+from hebm_lib.provenance import rounded
+from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.study import Study
 
 __all__ = ["IMAGES", "LEVELS", "PACKS", "STUDY", "measure_images", "measure_references", "measure_street_numbers"]
@@ -112,22 +112,16 @@ def measure_street_numbers(name: str = "svhn") -> dict:
     )
 
 
-def measure_part(name: str) -> dict:
+def measure_part(name: str, *, precision: str = "32-true") -> dict:
     """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``, or `LEVELS`."""
     if name == LEVELS:
         return measure_street_numbers()
     pack, _, real = name.partition(", ")
     if real:
         return measure_references(pack)
-    config = load_experiment(name)
-    train, run = load_split(config.data, "train"), ROOT / "runs" / name
-    trainer = trainer_at(config, run).fit(train)
-    test = real_images(config.data.name, "test")
-    return measure_images(load_run(run).eval(), config, test, image_features(test)) | {
-        "epochs": config.training.epochs,
-        "images": len(train),
-        "seconds": round(trainer.seconds, 1),
-    }
+    run = trained(name, precision=precision)
+    test = real_images(run.config.data.name, "test")
+    return measure_images(run.model, run.config, test, image_features(test)) | run.budget
 
 
 def parts() -> list[str]:
@@ -142,4 +136,5 @@ STUDY = Study(
     "Table 2 on svhn-11k and celeba-64: squared error, Fréchet and kernel distance in EfficientNet-lite0's features",
     {name: () for name in parts()} | {LEVELS: ("svhn",)},
     measure_part,
+    trains=True,
 )

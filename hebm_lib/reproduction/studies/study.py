@@ -28,15 +28,17 @@ class Study:
         name: its numbers are stored as ``study-<name>.json``, its picture as ``book/images/<name>.png``.
         description: one line.
         parts: name of each part → names of the published models that it needs, which may be none.
-        measure: takes a part's name and returns its numbers in JSON types.
+        measure: takes a part's name and returns its numbers in JSON types; where it trains, ``precision`` too.
         draw: takes all parts' numbers and draws the study's picture; None where there is none.
+        trains: whether a part is a training of an entry, in a precision that can be asked for.
     """
 
     name: str
     description: str
     parts: dict[str, tuple[str, ...]]
-    measure: Callable[[str], dict]
+    measure: Callable[..., dict]
     draw: Callable[[dict[str, dict]], Figure] | None = None
+    trains: bool = False
 
 
 def weights_of(models: tuple[str, ...]) -> dict[str, str | None]:
@@ -71,7 +73,9 @@ def open_parts(study: Study) -> tuple[list[str], dict[str, list[str]]]:
     return todo, waiting
 
 
-def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] = print) -> None:
+def run_study(
+    study: Study, *, again: bool = False, precision: str = "32-true", say: Callable[[str], None] = print
+) -> None:
     """Measure what is missing, store it part by part, and draw the picture.
 
     A part whose training diverges is told and passed over, so that hours of other parts are not lost with it.
@@ -79,6 +83,7 @@ def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] =
     Args:
         study: which.
         again: measure all parts whose models are published, the stored ones too.
+        precision: of the trainings of a study that trains.
         say: told about each part.
 
     Raises:
@@ -92,7 +97,7 @@ def run_study(study: Study, *, again: bool = False, say: Callable[[str], None] =
         say(f"{study.name}: {part}")
         clock = time.perf_counter()
         try:
-            found = study.measure(part)
+            found = study.measure(part, precision=precision) if study.trains else study.measure(part)
         except DivergenceError as error:
             say(f"{study.name}: {part}: {error}")
             diverged.append(part)
