@@ -3,6 +3,10 @@
 A part is one training of an entry of `hebm_lib.experiments.levels` and its numbers per level.
 """
 
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
 import torch
 
 from hebm_lib.config import ExperimentConfig
@@ -15,11 +19,12 @@ from hebm_lib.metrics.hierarchy import class_change, pixel_variance_share, style
 from hebm_lib.metrics.information import level_information
 from hebm_lib.metrics.latent_classifier import accuracy_of_codes, encode_posterior
 from hebm_lib.metrics.summary import READERS
-from hebm_lib.provenance import rounded
+from hebm_lib.plotting import plot_redraws, use_style
+from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.study import Study
 
-__all__ = ["SEEDS", "STUDY", "measure_levels"]
+__all__ = ["CELLS", "SEEDS", "STUDY", "draw_cell", "measure_levels", "picture_of"]
 
 SEEDS = (1, 2, 3, 4, 5)
 SAMPLES = 500
@@ -91,9 +96,28 @@ def readable_change(model, reader, z, donors) -> tuple[float, list[float | None]
     return sure.float().mean().item(), changes
 
 
+def picture_of(name: str) -> Path:
+    """Where the samples of a cell stand."""
+    return ROOT / "book" / "images" / "levels" / f"{name}.webp"
+
+
+def draw_cell(model, config: ExperimentConfig, path: Path) -> None:
+    """Write a picture of what each level changes: six samples, each with one level taken from seven others (Fig. 5)."""
+    langevin, noise = config.training.langevin, torch.Generator(device=model.device).manual_seed(config.training.seed)
+    z, donors = (model.prior.sample(n, langevin.steps, langevin.step_size, generator=noise) for n in (6, 7))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context():
+        use_style()
+        figure = plot_redraws(model, z, donors)
+        figure.savefig(path, dpi=90, pil_kwargs={"quality": 75, "method": 6})
+        plt.close(figure)
+
+
 def measure_run(name: str, *, precision: str = "32-true") -> dict:
     """Train a run, or resume it from ``runs/``, and measure it; what the training took stands beside."""
     run = trained(name, precision=precision)
+    if "@" not in name:
+        draw_cell(run.model, run.config, picture_of(name))
     return measure_levels(run.model, run.config, run.train, load_split(run.config.data, "test")) | run.budget
 
 
