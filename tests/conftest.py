@@ -26,6 +26,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
+from hebm_lib.metrics import summary
 
 matplotlib.use("Agg")  # figures are looked at as arrays
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,12 @@ def repeatable():
         yield
     plt.close("all")
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """The tests ask whether the importance-weighted bound is taken rightly, not for its third digit: 50 draws for 1,000."""
+    monkeypatch.setattr(summary, "DRAWS", 50)
 
 
 # ---- configs --------------------------------------------------------------------------------------------------------

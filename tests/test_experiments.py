@@ -5,6 +5,7 @@ import torch
 
 from hebm_lib import build_model, load_experiment
 from hebm_lib.experiments import EXPERIMENTS, experiment_of
+from hebm_lib.experiments.recipe import gentle
 from hebm_lib.experiments.shapes import SHAPES_RUNS
 
 
@@ -76,9 +77,9 @@ def test_runs_of_shapes_differ_in_what_they_are_named_for():
             ours.model.inference,
             ours.model.sigma,
         )
-        assert replace(run.training.optimiser, lr_alpha=5e-5) == ours.training.optimiser, "only ours has an energy"
+        assert replace(run.training.optimiser, lr_alpha=5e-5) == ours.training.optimiser
         assert run.training.batch_size == ours.training.batch_size
-    weighed = load_experiment("shapes3d-beta8").training
+    weighed = gentle(load_experiment("shapes3d-beta8"), step_size=0.05).training
     assert replace(weighed, kl_weights=()) == ours.training and weighed.kl_weights == (8.0,) * 3
     stepped = load_experiment("shapes3d-progressive").training
     assert replace(stepped, energy=replace(stepped.energy, level_epochs=0.0)) == ours.training

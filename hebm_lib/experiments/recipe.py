@@ -35,6 +35,9 @@ def learned(
     - alone a rate of 2e-3 with 500 codes a step (3e-3 diverges for smooth activations);
     - an average of α's weights, which takes the noise of few chains out.
 
+    Ten training seeds of ``mnist-map``, five of ``mnist`` and twelve runs of ``mnist-map`` with one thing changed were
+    trained to the end with it; none diverged. Where posteriors are narrower, see `gentle`.
+
     Args:
         config: what is trained; its prior and the way to learn it are replaced.
         energy: False trains the same ladder with f = 0 to the end.

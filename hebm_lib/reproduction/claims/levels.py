@@ -1,9 +1,28 @@
 """The tables of MNIST's levels: Table 1, Figures 5 and 6 as numbers, the two readers."""
 
-from hebm_lib.reproduction.results import load_classifier_accuracy, load_paper, load_seeds, mean_and_sd
+from hebm_lib.experiments.levels import BOTTOMS, cell_name
+from hebm_lib.reproduction.results import (
+    load_classifier_accuracy,
+    load_paper,
+    load_seeds,
+    mean_and_sd,
+    mean_and_spread,
+    paired,
+)
 from hebm_lib.reproduction.tables import budget, number, percent, table
 
-__all__ = ["FASHION", "SECOND", "THREE_LEVELS", "figure5", "figure6", "readers", "table1"]
+__all__ = [
+    "FASHION",
+    "SECOND",
+    "THREE_LEVELS",
+    "cell_pairs",
+    "figure5",
+    "figure6",
+    "levels_in_full",
+    "levels_map",
+    "readers",
+    "table1",
+]
 
 THREE_LEVELS = {
     "mnist": "joint EBM",
@@ -82,3 +101,85 @@ def readers() -> str:
     kinds = next(iter(accuracy.values()))
     rows = [[name, *(percent((shares[kind], float("nan"))) for kind in kinds)] for name, shares in accuracy.items()]
     return table(["accuracy on MNIST's test images, %", *kinds], rows)
+
+
+# ---- what orders the levels: units × bottom path × prior ------------------------------------------------------------
+
+CALLED = {"walls": "walls", "map": "no walls", "own": "VLAE's own networks"}
+"""The bottom paths of `hebm_lib.experiments.levels.BOTTOMS`, as tables name them."""
+
+
+def cell_pairs(parts: dict[str, dict], units: str) -> dict[str, tuple[list[dict], list[dict]]]:
+    """By bottom path the numbers with the energy and with f = 0, of the training seeds that have both, in the same order.
+
+    Args:
+        parts: of the study ``levels``.
+        units: ``222`` or ``2210``.
+
+    Example:
+        >>> parts = {name: {"n": i} for i, name in enumerate(
+        ...     ["levels-222-map", "levels-222-map-gaussian", "levels-222-map@2", "levels-222-own"])}
+        >>> cell_pairs(parts, "222")
+        {'map': ([{'n': 0}], [{'n': 1}])}
+    """
+    found = {}
+    for bottom in BOTTOMS:
+        with_energy, without = (cell_name(units, bottom, energy=energy) for energy in (True, False))
+        seeds = [name.removeprefix(with_energy) for name in parts if name.partition("@")[0] == with_energy]
+        seeds = [seed for seed in seeds if without + seed in parts]
+        if seeds:
+            found[bottom] = tuple([parts[name + seed] for seed in seeds] for name in (with_energy, without))
+    return found
+
+
+def levels_map(parts: dict[str, dict], units: str) -> str:
+    """Per bottom path: in how many seeds accuracy rises from level to level, and what the energy does to each level.
+
+    Differences are paired by training seed, with their 95 % interval.
+    """
+
+    def difference(ours: list[float], control: list[float], scale: float = 1.0) -> str:
+        mean, low, high = (scale * value for value in paired(ours, control))
+        return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+    rows = []
+    for bottom, (ours, control) in cell_pairs(parts, units).items():
+        rises = [
+            sum(run["latent_accuracy"] == sorted(run["latent_accuracy"]) for run in side) for side in (ours, control)
+        ]
+        levels = [
+            difference(*([run["latent_accuracy"][i] for run in side] for side in (ours, control)), scale=100)
+            for i in range(3)
+        ]
+        nats = difference([run["elbo"] for run in ours], [run["elbo"] for run in control])
+        rows.append([CALLED[bottom], *(f"{count} of {len(ours)}" for count in rises), *levels, nats])
+    head = ["bottom path", "rises with the energy", "rises with f = 0", "the energy moves z_1 by, points", "z_2", "z_3"]
+    return table([*head, "bound, nats"], rows)
+
+
+MEASURES = {
+    "accuracy of means, %": ("latent_accuracy", 100),
+    "of means as they are, %": ("raw_accuracy", 100),
+    "of draws, %": ("sampled_latent_accuracy", 100),
+    "nats about the class, at least": ("mutual_information", 1),
+    "KL, nats": ("kl", 1),
+    "class changes, %": ("class_change", 100),
+    "of readable digits, %": ("readable_class_change", 100),
+    "spread of stroke width, pixels": ("stroke_width", 1),
+}
+"""What is told of every level: the key of the study's parts, and what it is multiplied by."""
+
+
+def levels_in_full(parts: dict[str, dict], units: str) -> str:
+    """Every measure of every level: means over training seeds and deviations, a row per cell and measure."""
+    rows = []
+    for bottom, pair in cell_pairs(parts, units).items():
+        for what, runs in zip(("energy", "f = 0"), pair, strict=True):
+            for label, (key, scale) in MEASURES.items():
+                values = [
+                    [scale * value for value in level if value is not None] for level in zip(*(r[key] for r in runs))
+                ]
+                digits = 0 if scale == 100 else 2
+                told = [number(mean_and_spread(level), digits) if level else "" for level in values]
+                rows.append([f"{CALLED[bottom]}, {what}", label, *told])
+    return table(["model", "measure", "z_1", "z_2", "z_3"], rows)
