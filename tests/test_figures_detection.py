@@ -62,6 +62,13 @@ def test_the_explorer_of_prevalence_says_where_it_stands():
     assert f"AUPRC {detection(score, positive).auprc:.2f}" in ax.get_title() and "0.25" in ax.get_title()
 
 
+def test_a_digit_left_out_that_scores_higher_is_found():
+    score, positive = torch.arange(100.0), torch.arange(100) >= 80
+    ax = pictures.explore_left_out(score, positive, 7, "score").axes[0]
+    assert ax.get_title() == "without the 7: AUPRC 1.00, AUROC 1.00" and ax.get_xlabel() == "score"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["the other nine", "the 7, left out"]
+
+
 def test_sigma_curves(terms):
     ax = pictures.draw_sigma({"a": [0.9, 0.4]}, [0.1, 1.0], ax=plt.figure().gca(), colors={"a": "red"}, trained=0.3)
     assert list(ax.lines[0].get_ydata()) == [0.9, 0.4] and ax.get_xscale() == "log"

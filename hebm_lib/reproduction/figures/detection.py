@@ -18,6 +18,7 @@ __all__ = [
     "FAR",
     "draw_bars",
     "draw_sigma",
+    "explore_left_out",
     "explore_prevalence",
     "explore_sigma",
     "term_scores",
@@ -99,6 +100,16 @@ def _two_histograms(ax: Axes, inside: Tensor, outside: Tensor, names: Sequence[s
     ax.set_yticks([])
     ax.grid(False)
     return detection(both, torch.arange(len(both)) >= len(inside)).auroc
+
+
+def explore_left_out(score: Tensor, positive: Tensor, digit: int, name: str) -> Figure:
+    """The explorer: one score of the images of nine digits and of the one that was left out."""
+    fig, ax = plt.subplots(figsize=(5.2, 2.9))
+    _two_histograms(ax, score[~positive], score[positive], ("the other nine", f"the {digit}, left out"))
+    found = detection(score, positive)
+    ax.set(xlabel=name, title=f"without the {digit}: AUPRC {found.auprc:.2f}, AUROC {found.auroc:.2f}")
+    ax.legend(fontsize=8)
+    return fig
 
 
 def explore_prevalence(score: Tensor, positive: Tensor, prevalence: float) -> Figure:
