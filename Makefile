@@ -25,7 +25,7 @@ run: $(STAMP)  ## train on the embedded digits (minutes, no download), then eval
 test: $(STAMP)  ## unit tests, examples in docstrings, and every page run again and compared with its stored outputs
 	HEBM_FRAMES=first $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg hebm_lib tests notebooks
 
-nightly: $(STAMP)  ## every page with each of its cells run twice in a row (half an hour): what a reader in a live notebook does
+nightly: $(STAMP)  ## every page with each of its cells run twice in a row, and with another model where it offers one (half an hour)
 	$(BIN)/python -m pytest -n $(JOBS) -m nightly tests
 
 lab: $(STAMP)  ## open the pages in JupyterLab

@@ -304,6 +304,11 @@ def test_every_entry_trains_on_the_embedded_digits(kind, digits):
     config = on_digits(entry(kind), epochs=1)
     assert config.training.optimiser == entry(kind).training.optimiser and config.model.kind == kind
     assert len(config.model.latent_dims) == min(len(entry(kind).model.latent_dims), 3)
+    if config.training.energy.fit_steps:  # hundreds of updates of α alone say no more than ten
+        config = replace(
+            config,
+            training=replace(config.training, energy=replace(config.training.energy, fit_steps=10, end_steps=10)),
+        )
     trainer = Trainer(build_model(config.model), config, progress=False).fit(digits.subset(slice(0, 200)))
     assert (
         trainer.step == phases_of(config.training, 2)[-1].end

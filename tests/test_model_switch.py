@@ -1,8 +1,8 @@
 """A reader can set ``MODEL`` at the top of a page and go on: each such page runs for every kind that its comment names.
 
 The stored outputs are those of the default, which nbval compares. Here the page runs from top to bottom with another kind
-in the same line, its own checks included, and the cell that breaks is named. ``HEBM_ALL_KINDS=1`` runs all kinds of all pages;
-without it each page runs for the first kind that it names.
+in the same line, its own checks included, and the cell that breaks is named: a page more, so this is the nightly part (``make
+nightly``). ``HEBM_ALL_KINDS=1`` runs all kinds of all pages; without it each page runs for the first kind that it names.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ def test_a_choice_is_made_once_and_between_kinds_that_there_are(path):
         assert not [line for line in lines if line.startswith("MODEL")], "a MODEL that this test does not see"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("path", "kind"), CHOICES, ids=[f"{path.stem}-{kind}" for path, kind in CHOICES])
 def test_a_page_runs_for_every_kind_that_it_names(path, kind, pages):
     page = with_model(path, kind)

@@ -10,27 +10,99 @@ from hebm_lib.sampling.cpu_speed import memory
 
 BATCH = 50
 
-TWO = """
-import sys, torch
+JOBS = """
+import os, signal, sys, torch
+from dataclasses import replace
 from conftest import tiny_experiment
 from hebm_lib import Trainer, build_model, load_dataset
+from hebm_lib.training import TrainingInterrupted
 
 torch.set_num_threads(1)
-config = tiny_experiment(epochs=1, batch_size=int(sys.argv[2]))
-torch.manual_seed(config.training.seed)
-trainer = Trainer(build_model(config.model), config, progress=False).fit(load_dataset("digits", "train"))
-assert trainer.fabric.world_size == 2
-torch.save(trainer.model.state_dict(), f"{sys.argv[1]}/rank{trainer.fabric.global_rank}.pt")
+folder, batch, *jobs = sys.argv[1:]
+digits = load_dataset("digits", "train")
+
+
+def keep(what, job, rank):
+    torch.save(what, f"{folder}/{job}{rank}.pt")
+
+
+def two():
+    config = tiny_experiment(epochs=1, batch_size=int(batch))
+    torch.manual_seed(config.training.seed)
+    trainer = Trainer(build_model(config.model), config, progress=False).fit(digits)
+    assert trainer.fabric.world_size == 2
+    keep(trainer.model.state_dict(), "two", trainer.fabric.global_rank)
+
+
+def unseeded():
+    torch.seed()
+    config = tiny_experiment(epochs=1, batch_size=int(batch))
+    model = build_model(config.model)
+    model.register_buffer("own", torch.randn(3, 4, 5, 6))
+    trainer = Trainer(model, config, progress=False).fit(digits)
+    keep(trainer.model.state_dict(), "unseeded", trainer.fabric.global_rank)
+
+
+def precision():
+    config = tiny_experiment(precision="bf16-mixed")
+    trainer = Trainer(build_model(config.model), config, progress=False)
+    keep(trainer.fabric.strategy.precision.precision, "precision", trainer.fabric.global_rank)
+
+
+def persistent(how):
+    config = tiny_experiment(epochs=2, batch_size=50, log_every=4)
+    config = replace(config, model=replace(config.model, prior=replace(config.model.prior, chains=64)))
+    torch.manual_seed(config.training.seed)
+    run = f"{folder}/run" if how != "whole" else None
+    trainer = Trainer(build_model(config.model), config, run, progress=False)
+    rank = trainer.fabric.global_rank
+    if how == "resumed":
+        trainer.resume(run)
+    if how == "stopped" and rank == 1:
+        one_step = trainer._one_step
+
+        def told(x, epoch):
+            one_step(x, epoch)
+            if trainer.step == 5:  # the terminal's Ctrl-C, and the launcher's echo of it
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        trainer._one_step = told
+    try:
+        trainer.fit(digits)
+        assert how != "stopped"
+    except TrainingInterrupted as stop:
+        assert how == "stopped" and "Saved in" in str(stop), stop
+    keep({"step": trainer.step, "weights": trainer.model.state_dict()}, how, rank)
+
+
+for job in jobs:
+    persistent(job) if job in ("whole", "stopped", "resumed") else globals()[job]()
 """
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory) -> list[dict]:
-    """Both ranks' weights after an epoch, launched by ``fabric run`` as book/run.md says."""
+def launched(tmp_path_factory):
+    """What two processes kept of each job, launched by ``fabric run`` as book/run.md says: ``(job, rank)``.
+
+    One launch for all jobs, each with a trainer of its own; what is resumed is so in processes of its own.
+    """
     folder = tmp_path_factory.mktemp("two")
-    (folder / "train.py").write_text(TWO)
-    launch_two_processes(folder / "train.py", folder, BATCH)
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    (folder / "train.py").write_text(JOBS)
+    jobs = ("two", "unseeded", "precision", "whole", "stopped")
+    launch_two_processes(folder / "train.py", folder, BATCH, *jobs)
+    launch_two_processes(folder / "train.py", folder, BATCH, "resumed")
+    return {
+        (job, rank): torch.load(folder / f"{job}{rank}.pt", weights_only=True)
+        for job in (*jobs, "resumed")
+        for rank in (0, 1)
+    }
+
+
+@pytest.fixture
+def two_processes(launched) -> list[dict]:
+    """Both ranks' weights after an epoch."""
+    return [launched["two", rank] for rank in (0, 1)]
 
 
 def one_process(monkeypatch, noise_of_two: bool) -> dict:
@@ -77,47 +149,16 @@ def test_the_comparison_would_notice_other_noise(two_processes, monkeypatch):
     assert distance(two_processes[0], one_process(monkeypatch, noise_of_two=False)) > 2e-3
 
 
-UNSEEDED = """
-import sys, torch
-from conftest import tiny_experiment
-from hebm_lib import Trainer, build_model, load_dataset
-
-torch.set_num_threads(1)
-torch.seed()
-config = tiny_experiment(epochs=1, batch_size=int(sys.argv[2]))
-model = build_model(config.model)
-model.register_buffer("own", torch.randn(3, 4, 5, 6))
-trainer = Trainer(model, config, progress=False).fit(load_dataset("digits", "train"))
-torch.save(trainer.model.state_dict(), f"{sys.argv[1]}/rank{trainer.fabric.global_rank}.pt")
-"""
-
-
-def test_processes_without_a_seed_train_one_model(tmp_path):
+def test_processes_without_a_seed_train_one_model(launched):
     """Each process draws its own fresh weights; all go on with the first one's, buffers too."""
-    (tmp_path / "train.py").write_text(UNSEEDED)
-    launch_two_processes(tmp_path / "train.py", tmp_path, BATCH)
-    one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    one, two = (launched["unseeded", rank] for rank in (0, 1))
     for name in one:
         if not name.endswith(("_u", "_v")):  # power iterations go on by themselves
             assert torch.equal(one[name], two[name]), name
 
 
-PRECISION = """
-import sys, torch
-from conftest import tiny_experiment
-from hebm_lib import Trainer, build_model
-
-asked = sys.argv[1]
-config = tiny_experiment(precision=asked)
-trainer = Trainer(build_model(config.model), config, progress=False)
-seen = trainer.fabric.strategy.precision.precision
-assert seen == asked, seen
-"""
-
-
-def test_a_launched_run_computes_in_the_precision_of_its_config(tmp_path):
-    (tmp_path / "train.py").write_text(PRECISION)
-    launch_two_processes(tmp_path / "train.py", "bf16-mixed")
+def test_a_launched_run_computes_in_the_precision_of_its_config(launched):
+    assert {launched["precision", rank] for rank in (0, 1)} == {"bf16-mixed"}
 
 
 def test_a_fabric_of_another_precision_is_refused():
@@ -147,51 +188,9 @@ def test_memory_is_kept_where_the_c_library_can_and_nothing_happens_elsewhere(mo
         memory.keep_freed_memory()
 
 
-STOPPED = """
-import os, signal, sys, torch
-from dataclasses import replace
-from conftest import tiny_experiment
-from hebm_lib import Trainer, build_model, load_dataset
-from hebm_lib.training import TrainingInterrupted
-
-torch.set_num_threads(1)
-folder, how = sys.argv[1:3]
-config = tiny_experiment(epochs=2, batch_size=50, log_every=4)
-config = replace(config, model=replace(config.model, prior=replace(config.model.prior, chains=64)))
-torch.manual_seed(config.training.seed)
-trainer = Trainer(build_model(config.model), config, f"{folder}/run" if how != "whole" else None, progress=False)
-rank = trainer.fabric.global_rank
-if how == "resumed":
-    trainer.resume(f"{folder}/run")
-if how == "stopped" and rank == 1:
-    one_step = trainer._one_step
-
-    def told(x, epoch):
-        one_step(x, epoch)
-        if trainer.step == 5:  # the terminal's Ctrl-C, and the launcher's echo of it
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    trainer._one_step = told
-try:
-    trainer.fit(load_dataset("digits", "train"))
-    assert how != "stopped"
-except TrainingInterrupted as stop:
-    assert how == "stopped" and "Saved in" in str(stop), stop
-torch.save({"step": trainer.step, "weights": trainer.model.state_dict()}, f"{folder}/{how}{rank}.pt")
-"""
-
-
-def test_one_signal_stops_all_processes_at_one_step_and_the_run_goes_on_bit_for_bit(tmp_path):
+def test_one_signal_stops_all_processes_at_one_step_and_the_run_goes_on_bit_for_bit(launched):
     """Persistent chains are each process's own, so each must get its own back."""
-    (tmp_path / "train.py").write_text(STOPPED)
-    for how in ("whole", "stopped", "resumed"):
-        launch_two_processes(tmp_path / "train.py", tmp_path, how)
-    found = {
-        (how, rank): torch.load(tmp_path / f"{how}{rank}.pt", weights_only=True)
-        for how in ("whole", "stopped", "resumed")
-        for rank in (0, 1)
-    }
+    found = launched
     assert {found["stopped", rank]["step"] for rank in (0, 1)} == {8}, "the next line of the log after step 5"
     for rank in (0, 1):
         whole, resumed = found["whole", rank], found["resumed", rank]
