@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Tests run in so many processes; a file stays in one of them, a page too.
+# Tests run in so many processes; a file stays in one of them, a page too. The longest files come first, so that both end together.
 JOBS ?= 2
 
 # Kernels run in notebooks/, so a relative HEBM_DATA is made absolute first.
@@ -23,7 +23,7 @@ run: $(STAMP)  ## train on the embedded digits (minutes, no download), then eval
 	$(BIN)/python -m hebm_lib evaluate digits
 
 test: $(STAMP)  ## unit tests, examples in docstrings, and every page run again and compared with its stored outputs
-	HEBM_FRAMES=first $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg hebm_lib tests notebooks
+	HEBM_FRAMES=first $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks tests hebm_lib
 
 nightly: $(STAMP)  ## every page with each of its cells run twice in a row, and with another model where it offers one (half an hour)
 	$(BIN)/python -m pytest -n $(JOBS) -m nightly tests
