@@ -26,6 +26,15 @@ def full_precision(x: Tensor) -> AbstractContextManager:
     """Autocast off where x lies: in mixed precision too, codes and f are computed in float32.
 
     Half precision keeps three digits. A code is known to a hundredth of its spread, and f's differences are what counts.
+
+    Example:
+        >>> layer, x = nn.Linear(2, 1), torch.zeros(3, 2)
+        >>> with torch.autocast("cpu", dtype=torch.bfloat16):
+        ...     half = layer(x)
+        ...     with full_precision(x):
+        ...         full = layer(x)
+        >>> half.dtype, full.dtype
+        (torch.bfloat16, torch.float32)
     """
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
