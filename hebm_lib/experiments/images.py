@@ -14,6 +14,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
+from hebm_lib.experiments.recipe import learned_prior
 
 __all__ = ["authors_svhn", "svhn_learned"]
 
@@ -100,9 +101,7 @@ def svhn_learned(name: str, description: str, *, energy: bool = True) -> Experim
     if energy:
         alone = {"lr_alone": 1e-3, "lr_end": 5e-4, "batch_alone": 500}
         phases = EnergyConfig(ladder_epochs=LADDER_EPOCHS, fit_steps=4000, end_steps=4000, average=0.999, **alone)
-    prior = PriorConfig(
-        hidden=base.model.prior.hidden, spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=60
-    )
+    prior = learned_prior(base.model.prior.hidden)
     training = TrainingConfig(
         epochs=EPOCHS,
         kl_warmup_epochs=5,

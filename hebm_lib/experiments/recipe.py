@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from hebm_lib.config import EnergyConfig, ExperimentConfig, LangevinConfig, PriorConfig
 
-__all__ = ["gentle", "learned"]
+__all__ = ["gentle", "learned", "learned_prior"]
+
+
+def learned_prior(hidden: tuple[int, ...] = (100, 100), *, jumps: int = 60) -> PriorConfig:
+    """The prior of `learned`: no spectral norm, f = 0 at the start, persistent chains that restart and jump.
+
+    Example:
+        >>> learned_prior().chains, learned_prior(jumps=10).jumps
+        (256, 10)
+    """
+    return PriorConfig(hidden=hidden, spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=jumps)
 
 
 def learned(
@@ -47,9 +57,7 @@ def learned(
         lr_alpha: α's rate while all three learn.
         phases: how long each lasts.
     """
-    prior = PriorConfig(
-        hidden=(hidden, hidden), spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=jumps
-    )
+    prior = learned_prior((hidden, hidden), jumps=jumps)
     training = replace(
         config.training,
         langevin=LangevinConfig(steps=steps, step_size=step_size),

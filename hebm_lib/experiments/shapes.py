@@ -24,7 +24,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
-from hebm_lib.experiments.recipe import gentle
+from hebm_lib.experiments.recipe import gentle, learned_prior
 
 __all__ = ["SHAPES_RUNS", "shapes_experiments"]
 
@@ -69,7 +69,7 @@ def shapes_experiments() -> list[ExperimentConfig]:
             plain_factors=(8,),
             plain_widths=(32,),
         ),
-        prior=PriorConfig(hidden=(100, 100), spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=60),
+        prior=learned_prior(),
         sigma=0.4,
     )
     vlae = replace(ours, kind="vlae", prior=PriorConfig(hidden=()))

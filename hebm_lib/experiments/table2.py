@@ -21,7 +21,7 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 from hebm_lib.experiments.baselines import NO_CHAIN, NO_ENERGY, one_level
-from hebm_lib.experiments.recipe import gentle
+from hebm_lib.experiments.recipe import gentle, learned_prior
 
 __all__ = ["image_ladder", "table_2_experiments"]
 
@@ -47,7 +47,6 @@ def image_ladder(pack: str) -> ExperimentConfig:
         plain_widths=(16, 32) if face else (32,),
     )
     inference = InferenceConfig(factors=places, widths=(40, 64), reads=("map", "map"), top_hidden=(256,))
-    prior = PriorConfig(hidden=(100, 100), spectral_norm=False, start="zero", chains=256, restart=0.15, jumps=60)
     return ExperimentConfig(
         name=pack,
         description=f"Table 2: three levels on {pack}, the energy learned in phases",
@@ -58,7 +57,7 @@ def image_ladder(pack: str) -> ExperimentConfig:
             image_channels=3,
             generator=generator,
             inference=inference,
-            prior=prior,
+            prior=learned_prior(),
             sigma=0.3,
         ),
         training=TrainingConfig(
