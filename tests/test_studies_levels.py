@@ -1,0 +1,97 @@
+"""The study of what orders the levels: its cells, what it measures, and the tables that are made of it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import tiny_experiment
+from PIL import Image
+
+from hebm_lib import LatentSpec, build_model
+from hebm_lib.config import PriorConfig
+from hebm_lib.experiments import load_experiment
+from hebm_lib.experiments.levels import BOTTOMS, UNITS, cell_name
+from hebm_lib.reproduction.claims.levels import CALLED, MEASURES, levels_in_full, levels_map
+from hebm_lib.reproduction.studies import STUDIES, levels
+
+
+def test_sixty_parts_the_papers_units_first_and_each_cell_beside_its_control():
+    parts = list(STUDIES["levels"].parts)
+    assert len(parts) == 60 and all("-222-" in part for part in parts[:30])
+    assert parts[:2] == ["levels-222-walls", "levels-222-walls-gaussian"] and parts[-1] == "levels-2210-own-gaussian@5"
+
+
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("bottom", BOTTOMS)
+def test_a_cell_and_its_control_differ_in_the_energys_phases_alone(units, bottom):
+    """Same first weights, same images in the same order for as long: a pair that can be compared seed by seed."""
+    ours, control = (load_experiment(cell_name(units, bottom, energy=energy)) for energy in (True, False))
+    assert ours.model == control.model and ours.data == control.data
+    assert ours.training.energy.fit_steps and not control.training.energy.fit_steps
+    assert replace(ours.training, energy=control.training.energy) == control.training
+    assert ours.training.energy.ladder_epochs * 2 == control.training.energy.ladder_epochs == ours.training.epochs
+
+
+class Signs:
+    """Two levels of a unit each: the image's first pixel is z_1, its second z_2."""
+
+    latents, device = LatentSpec((1, 1)), torch.device("cpu")
+
+    def decode(self, z):
+        image = torch.zeros(len(z), 1, 2, 2)
+        image[:, 0, 0, :] = z
+        return image
+
+
+def test_of_readable_digits_those_are_counted_that_stay_readable():
+    """A reader that sees two digits, by the sign of z_2, and is sure where z_1 is above 0."""
+
+    def reader(x):
+        sure = torch.where(x[:, 0, 0, 0] > 0, 9.0, 0.0)
+        digit = x[:, 0, 0, 1] > 0
+        return torch.stack([torch.where(digit, 0.0, sure), torch.where(digit, sure, 0.0)], 1)
+
+    reader.size = 2
+    z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    donors = torch.tensor([[1.0, -1.0], [1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    share, changes = levels.readable_change(Signs(), reader, z, donors)
+    assert share == 0.75
+    # Level 1 from a donor: the fourth can no longer be read, and no digit changes. Level 2: one of three readable ones.
+    assert changes == [0.0, pytest.approx(1 / 3)]
+
+
+def test_a_part_in_numbers_and_its_picture(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(levels, "SAMPLES", 20)
+    plain = tiny_experiment()
+    config = replace(plain, model=replace(plain.model, prior=PriorConfig(hidden=())))
+    model = build_model(config.model).eval()
+    found = levels.measure_levels(model, config, digits.subset(slice(0, 200)), digits.subset(slice(200, 400)))
+    assert json.loads(json.dumps(found)) == found and "health" not in found
+    for key in ("latent_accuracy", "raw_accuracy", "sampled_latent_accuracy", "kl", "class_change", "stroke_width"):
+        assert len(found[key]) == 2, key
+    assert found["reconstruction"] - sum(found["kl"]) >= found["elbo"] - 5.0
+    path = tmp_path / "pictures" / "cell.webp"
+    levels.draw_cell(model, config, path)
+    assert Image.open(path).width > 300
+
+
+def part(accuracy, elbo):
+    """A part with the same number for every measure that is not asked about."""
+    return {key: [0.5] * 3 for key, _ in MEASURES.values()} | {"latent_accuracy": accuracy, "elbo": elbo}
+
+
+def test_the_map_counts_what_rises_and_pairs_by_seed():
+    parts = {}
+    for seed, (ours, control) in enumerate(zip((0.7, 0.6, 0.4), (0.6, 0.6, 0.5), strict=True), start=1):
+        mark = "" if seed == 1 else f"@{seed}"
+        parts["levels-222-map" + mark] = part([0.3, 0.5, ours], -100.0)
+        parts["levels-222-map-gaussian" + mark] = part([0.3, 0.5, control], -102.0)
+    parts["levels-222-own"] = part([0.3, 0.5, 0.9], -1.0)  # without its control it is not told
+    (row,) = levels_map(parts, "222").splitlines()[2:]
+    assert row.startswith(
+        f"| {CALLED['map']} | 2 of 3 | 3 of 3 | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] | +0.0 [-24.8, +24.8]"
+    )
+    assert row.endswith("| +2.0 [+2.0, +2.0] |")
+    whole = levels_in_full(parts, "222").splitlines()
+    assert "| no walls, energy | accuracy of means, % | 30 ± 0 | 50 ± 0 | 57 ± 15 |" in whole
