@@ -187,6 +187,10 @@ def test_a_result_is_found_by_kind(result, monkeypatch, tmp_path):
         family.load_family()
     (tmp_path / "bench-family-cpu.json").write_text(json.dumps(result))
     assert family.load_family() == {row["kind"]: row for row in result["models"]}
+    both = result | {"learned": [result["models"][0] | {"experiment": "mnist", "step": {"seconds": 0.08}}]}
+    (tmp_path / "bench-family-cpu.json").write_text(json.dumps(both))
+    steps = family.load_steps()
+    assert steps.keys() == {row["experiment"] for row in result["models"]} | {"mnist"} and steps["mnist"] == 80.0
 
 
 def test_the_speed_page_does_not_take_the_family_for_a_gpu(result, monkeypatch, tmp_path):

@@ -10,14 +10,14 @@ import torch
 
 from hebm_lib.checkpoint import write_atomically
 from hebm_lib.provenance import provenance
-from hebm_lib.reproduction.bench.family import load_family, measure_family, printed_family
+from hebm_lib.reproduction.bench.family import load_family, load_steps, measure_family, printed_family
 from hebm_lib.reproduction.bench.sampling import SETTINGS, best_rate, time_sampling, time_scaling
 from hebm_lib.reproduction.bench.steps import EXPERIMENTS, time_step
 from hebm_lib.reproduction.bench.tables import printed, write_page
 from hebm_lib.reproduction.bench.timing import describe_machine, on_threads, slug
 from hebm_lib.reproduction.results import results_folder
 
-__all__ = ["bench", "load_family", "measure", "measure_family", "write_page"]
+__all__ = ["bench", "load_family", "load_steps", "measure", "measure_family", "write_page"]
 
 
 def bench(

@@ -35,7 +35,7 @@ from hebm_lib.reproduction.results import results_folder
 from hebm_lib.reproduction.runs import BOOK_RUNS
 from hebm_lib.reproduction.tables import table
 
-__all__ = ["chain_steps", "family", "load_family", "measure_family", "printed_family", "time_family"]
+__all__ = ["chain_steps", "family", "load_family", "load_steps", "measure_family", "printed_family", "time_family"]
 
 IMAGES = 60_000
 """Training images of MNIST: what an epoch is counted in."""
@@ -167,9 +167,19 @@ def printed_family(result: dict) -> str:
     return f"{machine_line(result)} Each had at least {least:.0%} of its core.\n\n{table(header, rows)}"
 
 
+def load_steps(device: str = "cpu") -> dict[str, float]:
+    """Milliseconds of a training step by experiment, learned energies too; raises as `load_family`."""
+    stored = _stored(device)
+    return {row["experiment"]: 1000 * row["step"]["seconds"] for row in [*stored["models"], *stored.get("learned", [])]}
+
+
 def load_family(device: str = "cpu") -> dict[str, dict]:
     """What was measured, by kind of model; raises `FileNotFoundError` where that device has not run this bench."""
+    return {row["kind"]: row for row in _stored(device)["models"]}
+
+
+def _stored(device: str) -> dict:
     path = results_folder() / f"{slug({'device': device}, 'family')}.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path.name} is not there yet: `python -m hebm_lib bench --only family` writes it")
-    return {row["kind"]: row for row in json.loads(path.read_text())["models"]}
+    return json.loads(path.read_text())
