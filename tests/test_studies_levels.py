@@ -93,5 +93,7 @@ def test_the_map_counts_what_rises_and_pairs_by_seed():
         f"| {CALLED['map']} | 2 of 3 | 3 of 3 | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] | +0.0 [-24.8, +24.8]"
     )
     assert row.endswith("| +2.0 [+2.0, +2.0] |")
+    one = {name: found for name, found in parts.items() if "@" not in name}
+    assert levels_map(one, "222").endswith("| +0.0 | +0.0 | +10.0 | +2.0 |"), "one seed has no interval"
     whole = levels_in_full(parts, "222").splitlines()
     assert "| no walls, energy | accuracy of means, % | 30 ± 0 | 50 ± 0 | 57 ± 15 |" in whole

@@ -135,12 +135,12 @@ def cell_pairs(parts: dict[str, dict], units: str) -> dict[str, tuple[list[dict]
 def levels_map(parts: dict[str, dict], units: str) -> str:
     """Per bottom path: in how many seeds accuracy rises from level to level, and what the energy does to each level.
 
-    Differences are paired by training seed, with their 95 % interval.
+    Differences are paired by training seed, with their 95 % interval where there are two seeds or more.
     """
 
     def difference(ours: list[float], control: list[float], scale: float = 1.0) -> str:
         mean, low, high = (scale * value for value in paired(ours, control))
-        return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if low == low else f"{mean:+.1f}"
 
     rows = []
     for bottom, (ours, control) in cell_pairs(parts, units).items():
