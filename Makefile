@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Tests run in so many processes; a file stays in one of them, a page too. The longest files come first, so that both end together.
+# Tests run in so many processes; a file stays in one of them, a page too. Pages come first, which are long, so that both end together.
 JOBS ?= 2
 
 # Kernels run in notebooks/, so a relative HEBM_DATA is made absolute first.

@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("32-true", "bf16-mixed"),
         default="32-true",
-        help="of trainings; bf16-mixed takes half the time on a CPU with AMX, and longer on others",
+        help="of trainings; bf16-mixed takes less time on a CPU with AMX",
     )
     bench = commands.add_parser("bench", help="time prior sampling and training steps, ours beside others', here")
     bench.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is stored")

@@ -110,7 +110,8 @@ def shapes_experiments() -> list[ExperimentConfig]:
         )
         for name, what, model, schedule in entries
     ]
-    # With β = 1 codes are known to a hundredth of their spread. With s = 0.2 no chain stays on them (f on codes 29 nats above
-    # f on chains), f grows ever steeper, and two of three runs diverged. With β = 8 they are wider, and no run did.
+    # With β = 1 codes are known to a hundredth of their spread. With s = 0.2 no chain stays on them (in one run f on codes
+    # stood 29 nats above f on chains), f grows ever steeper, and two of three runs diverged. With β = 8 they are wider, and no
+    # run did.
     sharp = ("shapes3d", "shapes3d-progressive")
     return [gentle(config, step_size=0.05) if config.name in sharp else config for config in found]

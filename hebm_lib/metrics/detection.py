@@ -140,12 +140,8 @@ def detection(score: Tensor, positive: Tensor) -> Detection:
         >>> found.auprc, found.auroc, found.prevalence
         (1.0, 1.0, 0.5)
     """
-    from sklearn.metrics import (
-        auc,
-        average_precision_score,
-        precision_recall_curve,
-        roc_auc_score,
-    )  # a second to import
+    # Here: it takes a second to import.
+    from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
     score, truth = score.double().cpu(), positive.bool().cpu()
     if score.shape != truth.shape or score.ndim != 1:

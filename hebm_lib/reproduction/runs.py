@@ -109,8 +109,7 @@ def trained(name: str, *, precision: str = "32-true") -> Trained:
 
     Args:
         name: of an entry, with ``@seed`` for another seed than its own.
-        precision: of the training; ``bf16-mixed`` halves its time on a CPU with matrix units for it (AMX), and is slow on
-            any other.
+        precision: of the training; ``bf16-mixed`` is for a CPU with matrix units (AMX), or a GPU.
     """
     config = load_experiment(name)
     config = replace(config, training=replace(config.training, precision=precision))

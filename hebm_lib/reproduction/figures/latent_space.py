@@ -84,17 +84,16 @@ def draw_code_regions(
 # ---- prior samples and posterior codes ------------------------------------------------------------------------------
 
 
-def _scatter(latents: LatentSpec, level: int, samples: Tensor, codes: Tensor, ax: Axes, frame: Tensor) -> Line2D:
+def _scatter(latents: LatentSpec, level: int, samples: Tensor, codes: Tensor, ax: Axes, frame: Tensor) -> None:
     """Codes of one level (two units) in green, samples in blue on top; ``frame`` are the points that set the limits."""
     columns = latents.columns(level)
     ax.plot(*codes[:, columns].T, ".", color=PHI, markersize=4, alpha=0.45)
-    (dots,) = ax.plot(*samples[:, columns].T, ".", color=ALPHA, markersize=2.5)
+    ax.plot(*samples[:, columns].T, ".", color=ALPHA, markersize=2.5)
     points = torch.cat([codes, frame.flatten(0, -2)])[:, columns]
     low, high = points.min(0).values, points.max(0).values
     half = 0.54 * float((high - low).max())
     (x, y) = ((low + high) / 2).tolist()
     ax.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")
-    return dots
 
 
 def _legend(fig: Figure) -> None:
