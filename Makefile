@@ -15,7 +15,7 @@ endif
 
 $(STAMP): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
 	@touch $@
 
 run: $(STAMP)  ## train on the embedded digits (minutes, no download), then evaluate into runs/digits/

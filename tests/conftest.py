@@ -2,12 +2,18 @@
 
 import importlib.util
 import os
+
+# Before torch is imported, here and in every process that a test or a page starts: two threads that wait for each other on
+# small tensors take twice the time of one, and `make test` has a process for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked_kernels
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,6 +36,11 @@ from hebm_lib.metrics import summary
 
 matplotlib.use("Agg")  # figures are looked at as arrays
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    if getattr(config.option, "nbval", False):
+        forked_kernels.install()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -31,11 +31,11 @@ def names(requirements) -> dict[str, str]:
     return {match[1].lower(): match[2] for match in found}
 
 
-def listed() -> dict[str, str]:
-    lines = [
+def listed() -> list[str]:
+    lines = (
         line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    ]
-    return names(line for line in lines if line and not line.startswith("-"))
+    )
+    return [line for line in lines if line]
 
 
 def imported() -> set[str]:
@@ -57,9 +57,19 @@ def test_whatever_the_library_imports_is_declared():
 
 
 def test_the_book_s_list_holds_the_library_s_with_the_same_bounds():
-    book = listed()
+    book = names(listed())
     wanted = names(PROJECT["dependencies"] + OPTIONAL)
     assert {name: book.get(name) for name in wanted} == wanted
+
+
+def test_the_list_can_be_installed_without_the_repository_s_other_files():
+    """Colab and Binder read it alone: no path, no option, no other list; what Binder lacks then, postBuild brings."""
+    strange = [
+        line for line in listed() if not re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z,]+\])?[<>=!~0-9.,a-z ]*(;.*)?", line)
+    ]
+    assert not strange, strange
+    makefile, binder = ((ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "postBuild"))
+    assert "-r requirements.txt -e ." in makefile and "-e ." in binder and (ROOT / "postBuild").stat().st_mode & 0o100
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def results_folder() -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(
             "the book's results are not here, the library is installed without them: use a clone of the repository, "
-            "with `pip install -r requirements.txt`"
+            "with `pip install -r requirements.txt -e .`"
         )
     return folder
 
