@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hebm_lib import data
 from hebm_lib.config import (
@@ -122,6 +123,21 @@ def no_data(monkeypatch, tmp_path):
     for loader in ("MNIST", "SVHN", "CIFAR10", "CelebA"):
         monkeypatch.setattr(f"torchvision.datasets.{loader}.download", offline)
     return tmp_path
+
+
+def picture(seed, mode="RGB", size=(12, 8)):
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8)
+    return Image.fromarray(pixels, mode)
+
+
+def draw_folder(folder, classes=("cat", "dog"), n=20, mode="L", kind="png", size=(8, 8)):
+    """A folder per class with ``n`` pictures of noise in each, (width, height)."""
+    for c, label in enumerate(classes):
+        (folder / label).mkdir(parents=True)
+        for i in range(n):
+            picture(100 * c + i, mode, size).save(folder / label / f"{i:02d}.{kind}")
+    return folder
 
 
 def require_data(name: str) -> None:

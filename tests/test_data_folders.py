@@ -6,6 +6,7 @@ import shlex
 import numpy as np
 import pytest
 import torch
+from conftest import draw_folder, picture
 from PIL import Image
 
 from hebm_lib import load_dataset
@@ -20,20 +21,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEBM_DATA", str(tmp_path / "packs"))
     return tmp_path
-
-
-def picture(seed, mode="RGB", size=(12, 8)):
-    channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8)
-    return Image.fromarray(pixels, mode)
-
-
-def draw_folder(folder, classes=("cat", "dog"), n=20, mode="L", kind="png", size=(8, 8)):
-    for c, label in enumerate(classes):
-        (folder / label).mkdir(parents=True)
-        for i in range(n):
-            picture(100 * c + i, mode, size).save(folder / label / f"{i:02d}.{kind}")
-    return folder
 
 
 # ---- one file -------------------------------------------------------------------------------------------------------
