@@ -33,7 +33,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
-from hebm_lib.metrics import summary
+from hebm_lib.metrics import chain_health, summary
 
 matplotlib.use("Agg")  # figures are looked at as arrays
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,9 +66,12 @@ def repeatable():
 
 
 @pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """The tests ask whether the importance-weighted bound is taken rightly, not for its third digit: 50 draws for 1,000."""
+def few_draws(monkeypatch, request):
+    """The tests ask whether measures are taken rightly, not for their third digit: 50 draws of the importance-weighted bound
+    for 1,000; and chains of 500 steps are long, for 2,500, where lengths themselves are not the question."""
     monkeypatch.setattr(summary, "DRAWS", 50)
+    if request.module.__name__ != "test_metrics_chain_health":
+        monkeypatch.setattr(chain_health, "LONG_RUN", 500)
 
 
 # ---- configs --------------------------------------------------------------------------------------------------------
