@@ -4,8 +4,10 @@ import pytest
 import torch
 from conftest import launch_two_processes, tiny_experiment
 from lightning_fabric import Fabric
+from safetensors.torch import load_file
 
 from hebm_lib import Trainer, build_model, load_dataset
+from hebm_lib.checkpoint import CheckpointError, latest_checkpoint
 from hebm_lib.sampling.cpu_speed import memory
 
 BATCH = 50
@@ -32,6 +34,22 @@ def two():
     trainer = Trainer(build_model(config.model), config, progress=False).fit(digits)
     assert trainer.fabric.world_size == 2
     keep(trainer.model.state_dict(), "two", trainer.fabric.global_rank)
+
+
+def shared():
+    config = tiny_experiment(epochs=1, batch_size=100)
+    torch.manual_seed(config.training.seed)
+    trainer = Trainer(build_model(config.model), config, f"{folder}/shared", progress=False)
+    read, order = [], trainer._order
+
+    def remember(*args):
+        read.append(order(*args))
+        return read[-1]
+
+    trainer._order = remember
+    trainer.fit(digits)
+    what = {"weights": trainer.model.state_dict(), "order": read[0], "steps": trainer.step}
+    keep(what | {"noise": trainer.generator.get_state()}, "shared", trainer.fabric.global_rank)
 
 
 def unseeded():
@@ -89,14 +107,14 @@ def launched(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("two")
     (folder / "train.py").write_text(JOBS)
-    jobs = ("two", "unseeded", "precision", "whole", "stopped")
+    jobs = ("two", "shared", "unseeded", "precision", "whole", "stopped")
     launch_two_processes(folder / "train.py", folder, BATCH, *jobs)
     launch_two_processes(folder / "train.py", folder, BATCH, "resumed")
     return {
         (job, rank): torch.load(folder / f"{job}{rank}.pt", weights_only=True)
         for job in (*jobs, "resumed")
         for rank in (0, 1)
-    }
+    } | {"folder": folder}
 
 
 @pytest.fixture
@@ -147,6 +165,28 @@ def test_two_processes_train_as_one_with_the_doubled_batch(two_processes, monkey
 
 def test_the_comparison_would_notice_other_noise(two_processes, monkeypatch):
     assert distance(two_processes[0], one_process(monkeypatch, noise_of_two=False)) > 2e-3
+
+
+def test_two_processes_share_the_images_and_end_with_the_same_weights(launched):
+    one, two = (launched["shared", rank] for rank in (0, 1))
+    assert one["steps"] == two["steps"] == 7
+    for name in one["weights"]:
+        if not name.endswith(("_u", "_v")):  # power iterations go on by themselves, from the same start
+            assert torch.equal(one["weights"][name], two["weights"][name]), name
+    read = torch.cat([one["order"], two["order"]]).flatten().tolist()
+    assert len(read) == len(set(read)) == 1400, "an image was read twice"
+    assert not torch.equal(one["noise"], two["noise"])
+    run = launched["folder"] / "shared"
+    saved = load_file(latest_checkpoint(run) / "model.safetensors")
+    assert all(torch.equal(one["weights"][name], saved[name]) for name in saved)
+    # Half of the images alone would have ended elsewhere; and two processes' run needs two to go on.
+    alone = tiny_experiment(epochs=1, batch_size=100)
+    half = load_dataset("digits", "train").subset(one["order"].flatten())
+    torch.manual_seed(alone.training.seed)
+    trainer = Trainer(build_model(alone.model), alone, progress=False).fit(half)
+    assert any(not torch.equal(one["weights"][name], value) for name, value in trainer.model.state_dict().items())
+    with pytest.raises(CheckpointError, match="trained by 2 process"):
+        Trainer(build_model(alone.model), alone, progress=False).resume(run)
 
 
 def test_processes_without_a_seed_train_one_model(launched):

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import PYTHON, launch_two_processes, subprocess_env, tiny_experiment, tiny_model
+from conftest import PYTHON, subprocess_env, tiny_experiment, tiny_model
 from lightning_fabric import Fabric
-from safetensors.torch import load_file
 
 from hebm_lib import JointEBM, Trainer, build_model, load_dataset, load_run
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
@@ -545,48 +544,6 @@ def test_killed_with_sigkill_and_resumed_the_weights_are_bit_identical(tmp_path)
 
 
 # ---- several processes ----------------------------------------------------------------------------------------------
-
-TWO = """
-import sys, torch
-from conftest import tiny_experiment
-from hebm_lib import Trainer, build_model, load_dataset
-
-torch.set_num_threads(1)
-config = tiny_experiment(epochs=1, batch_size=100)
-torch.manual_seed(config.training.seed)
-trainer = Trainer(build_model(config.model), config, sys.argv[1], progress=False)
-read = []
-order = trainer._order
-def remember(*args):
-    read.append(order(*args))
-    return read[-1]
-trainer._order = remember
-trainer.fit(load_dataset("digits", "train"))
-rank = trainer.fabric.global_rank
-torch.save({"weights": trainer.model.state_dict(), "order": read[0], "world": trainer.fabric.world_size,
-            "steps": trainer.step, "noise": trainer.generator.get_state()}, f"{sys.argv[2]}/rank{rank}.pt")
-"""
-
-
-def test_two_processes_share_the_images_and_end_with_the_same_weights(tmp_path):
-    script, run = tmp_path / "train.py", tmp_path / "run"
-    script.write_text(TWO)
-    launch_two_processes(script, run, tmp_path)
-    one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert one["world"] == two["world"] == 2 and one["steps"] == two["steps"] == 7
-    for name in one["weights"]:
-        if not name.endswith(("_u", "_v")):  # power iterations go on by themselves, from the same start
-            assert torch.equal(one["weights"][name], two["weights"][name]), name
-    read = torch.cat([one["order"], two["order"]]).flatten().tolist()
-    assert len(read) == len(set(read)) == 1400, "an image was read twice"
-    assert not torch.equal(one["noise"], two["noise"])
-    assert same(one["weights"], load_file(latest_checkpoint(run) / "model.safetensors"))
-    # Half of the images alone would have ended elsewhere; and two processes' run needs two to go on.
-    alone = tiny_experiment(epochs=1, batch_size=100)
-    half = load_dataset("digits", "train").subset(one["order"].flatten())
-    assert not same(one["weights"], weights(trained(alone, images=half).model))
-    with pytest.raises(CheckpointError, match="trained by 2 process"):
-        Trainer(build_model(alone.model), alone, progress=False).resume(run)
 
 
 def test_fabric_takes_every_backward_and_the_model_stays_the_users_own(monkeypatch):

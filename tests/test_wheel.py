@@ -113,12 +113,17 @@ def test_the_wheel_holds_what_the_library_reads(installed):
 def test_the_readme_s_lines_run_from_the_wheel(installed, tmp_path):
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use it on your own data")[1].split("\n## ")[0]
     (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    line = "print(hl.load_pretrained('digits').sample(2, steps=2).shape)\n"
     script = tmp_path / "mine.py"
     script.write_text(
-        "import hebm_lib\nprint(hebm_lib.__file__)\n" + block.replace("epochs=50", "epochs=1"), encoding="utf-8"
+        "import hebm_lib\nprint(hebm_lib.__file__)\n" + block.replace("epochs=50", "epochs=1") + line, encoding="utf-8"
     )
     said = run(installed, tmp_path, "mine.py")
-    assert str(installed) in said and (tmp_path / "runs" / "mine" / "config.json").is_file()
+    assert (
+        str(installed) in said
+        and "torch.Size([2, 1, 8, 8])" in said
+        and (tmp_path / "runs" / "mine" / "config.json").is_file()
+    )
 
 
 def test_commands_run_from_the_wheel(installed, tmp_path):
@@ -128,7 +133,5 @@ def test_commands_run_from_the_wheel(installed, tmp_path):
     settings = ["name=mine", "data.name=mine", "training.epochs=1", "training.kl_warmup_epochs=0"]
     run(installed, tmp_path, "-m", "hebm_lib", "train", "digits", *settings)
     assert "KL, nats" in run(installed, tmp_path, "-m", "hebm_lib", "evaluate", "mine")
-    line = "import hebm_lib as hl; print(hl.load_pretrained('digits').sample(2, steps=2).shape)"
-    assert "torch.Size([2, 1, 8, 8])" in run(installed, tmp_path, "-c", line)
     said = run(installed, tmp_path, "-m", "hebm_lib", "publish", "mine", code=2)
     assert "use a clone of the repository" in said

@@ -37,12 +37,22 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     if min(len(a), len(b)) < 2:
         raise ValueError(f"a covariance needs at least two rows, got {len(a)} and {len(b)}")
     a, b = a.double(), b.double().to(a.device)
-    cov_a, cov_b = a.T.cov(), b.T.cov()
-    values, vectors = torch.linalg.eigh(cov_a)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    # The eigenvalues of Σ_a Σ_b are those of the symmetric Σ_a^½ Σ_b Σ_a^½.
-    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross)
+    root_a, root_b = root_of_covariance(a), root_of_covariance(b)
+    # Σ_a Σ_b = R_aᵀ (R_a R_bᵀ) R_b has the eigenvalues of (R_a R_bᵀ)(R_a R_bᵀ)ᵀ: the squared singular values of R_a R_bᵀ.
+    cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
+    spread = root_a.square().sum() + root_b.square().sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + spread - 2 * cross)
+
+
+def root_of_covariance(x: Tensor) -> Tensor:
+    """An R with ``RᵀR`` the covariance of the rows of ``x``, at most as high as wide.
+
+    >>> x = torch.randn(50, 3, dtype=torch.float64)
+    >>> torch.allclose(root_of_covariance(x).T @ root_of_covariance(x), x.T.cov()), root_of_covariance(x).shape
+    (True, torch.Size([3, 3]))
+    """
+    centred = (x - x.mean(0)) / (len(x) - 1) ** 0.5
+    return torch.linalg.qr(centred, mode="r").R if len(x) > x.shape[1] else centred
 
 
 @torch.no_grad()
