@@ -4,6 +4,7 @@ Cells are numbered from 0, as in nbval's reports.
 """
 
 import base64
+import importlib.util
 import io
 import json
 import re
@@ -106,6 +107,47 @@ def test_the_book_sees_settings_and_pages_through_relative_links(link):
 
 def test_every_page_is_in_the_table_of_contents(path):
     assert f"notebooks/{path.stem}" in toc_files(TOC)
+
+
+def extension(name: str):
+    """One of the book's own Sphinx extensions."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def captions_of(path) -> dict[str, str]:
+    """Anchor → number of every figure and table of a page, as the built book has them."""
+    captions, seen, found = extension("captions"), {"figure": 0, "table": 0}, {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "markdown":
+            for title in re.findall(r"^\*\*([^*]+)\*\*", source(cell), flags=re.MULTILINE):
+                if captions.CAPTION.fullmatch(title):
+                    text, anchors = captions.number_captions(title, path.stem[:2], seen)
+                    found |= dict(zip(anchors, re.findall(r"[\d.]+\d", text), strict=True))
+    return found
+
+
+def test_cards_and_the_icon_follow_the_settings():
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    place = extension("address").pages_address(settings["repository"]["url"])
+    assert re.fullmatch(r"https://[\w-]+\.github\.io/[\w-]+/", place)
+    assert (ROOT / "book" / settings["html"]["favicon"]).is_file()
+
+
+def test_captions_are_numbered_and_links_to_them_say_the_number():
+    captions = {path.name: captions_of(path) for path in PAGES}
+    assert all("figure-1" in found or "table-1" in found for found in captions.values())
+    assert captions["12-latent-classifier.ipynb"]["figure-2"] == "12.2"
+    links = []
+    for path in PAGES:
+        text = "\n".join(source(c) for c in json.loads(path.read_text(encoding="utf-8"))["cells"])
+        for label, page, anchor in re.findall(r"\[([^\]]+)\]\(([\w-]+\.ipynb)#((?:figure|table)-\d+)\)", text):
+            links.append(label)
+            kind = anchor.partition("-")[0].capitalize()
+            assert label == f"{kind} {captions[page][anchor]}", f"{path.name} → {page}#{anchor}"
+    assert len(links) >= 8
 
 
 # ---- form -----------------------------------------------------------------------------------------------------------
