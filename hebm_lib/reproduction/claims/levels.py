@@ -9,6 +9,7 @@ from hebm_lib.reproduction.results import (
     mean_and_spread,
     paired,
 )
+from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import budget, number, percent, table
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "levels_map",
     "readers",
     "table1",
+    "table1_units",
 ]
 
 THREE_LEVELS = {
@@ -155,6 +157,20 @@ def levels_map(parts: dict[str, dict], units: str) -> str:
         rows.append([CALLED[bottom], *(f"{count} of {len(ours)}" for count in rises), *levels, nats])
     head = ["bottom path", "rises with the energy", "rises with f = 0", "the energy moves z_1 by, points", "z_2", "z_3"]
     return table([*head, "bound, nats"], rows)
+
+
+def table1_units(units: str = "222") -> str:
+    """Table 1 with the paper's units: accuracies over training seeds, for every bottom path and prior."""
+    paper = load_paper()["table1_latent_classifier_accuracy_percent"]["mnist"]
+    rows = [
+        [f"paper, {what}", *(f"{v:.2f}" for v in paper[key]), "1"]
+        for key, what in (("ours", "joint EBM"), ("vlae", "VLAE"))
+    ]
+    for bottom, pair in cell_pairs(load_study("levels"), units).items():
+        for what, runs in zip(("joint EBM", "the same ladder, f = 0"), pair, strict=True):
+            levels = map(mean_and_spread, zip(*(run["latent_accuracy"] for run in runs), strict=True))
+            rows.append([f"this book, {what}, {CALLED[bottom]}", *map(percent, levels), str(len(runs))])
+    return table(["MNIST, 2/2/2 units, accuracy in %", "z_1", "z_2", "z_3", "seeds"], rows)
 
 
 MEASURES = {

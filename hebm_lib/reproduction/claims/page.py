@@ -12,7 +12,7 @@ from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.claims import paper_tables
 from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.ledger import as_csv, ledger
-from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1
+from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1, table1_units
 from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, out_of_distribution
 from hebm_lib.reproduction.claims.worth import finding, worth_of_energies
@@ -22,6 +22,7 @@ __all__ = ["FILLERS", "PAGES", "SHEET", "write_scoreboard"]
 
 FILLERS: dict[str, Callable[[], str]] = {
     "table-1-mnist": table1,
+    "table-1-units": table1_units,
     "table-1-fashion": partial(table1, "Fashion-MNIST", FASHION),
     "table-1-svhn": paper_tables.svhn_levels,
     "table-2": paper_tables.table2,
