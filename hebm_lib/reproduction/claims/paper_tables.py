@@ -98,8 +98,15 @@ def natural_images() -> str:
                 mean_of(found, lambda part: 100 * part["samples"]["kernel"], 1),
             ]
         seeds = "/".join(str(len(found)) for found in both)
+        longer = [[part["long"] for part in found if "long" in part] for found in both]
         order = statistics.fmean(part["samples"]["frechet"] for part in both[0]) if both[0] else math.inf
         rows.append((order, [name, *cells, seeds]))
+        if any(longer):
+            cells = []
+            for found in longer:
+                cells += ["", mean_of(found, lambda far: far["frechet"], 1)]
+                cells += [mean_of(found, lambda far: 100 * far["kernel"], 1)]
+            rows.append((order, ["the same, chains ten times as long", *cells, ""]))
     lines = [row for _, row in sorted(rows, key=lambda row: row[0])]
     references = load_study("natural-images")
     floor = [references.get(f"{pack}, real images") for pack in ("svhn-11k", "celeba-64")]

@@ -49,26 +49,29 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
 
     Returns:
         ``mse`` per pixel in [-1, 1] and ``mse01`` in [0, 1]; ``samples`` and ``reconstructions``, each with ``frechet`` and
-        ``kernel``; ``parameters``.
+        ``kernel``; ``parameters``; for an energy learned with persistent chains ``long``, of samples after 10 K steps.
     """
     langevin = config.training.langevin
     generator = torch.Generator().manual_seed(config.training.seed)
-    samples = torch.cat(
-        [
-            model.sample(part, steps=langevin.steps, step_size=langevin.step_size, generator=generator)
-            for part in [100] * (len(test) // 100)
-        ]
-    )
+
+    def distances(steps: int) -> dict[str, float]:
+        chain = {"steps": steps, "step_size": langevin.step_size, "generator": generator}
+        samples = torch.cat([model.sample(part, **chain) for part in [100] * (len(test) // 100)])
+        return image_distances(features, image_features(samples.clamp(-1, 1)))
+
+    samples = distances(langevin.steps)
+    long = {"long": distances(10 * langevin.steps)} if model.prior.has_energy and config.model.prior.chains else {}
     again = torch.cat([model.reconstruct(part) for part in test.split(100)])
     mse = (again - test).square().mean().item()
     return rounded(
         {
             "mse": mse,
             "mse01": mse / 4,
-            "samples": image_distances(features, image_features(samples.clamp(-1, 1))),
+            "samples": samples,
             "reconstructions": image_distances(features, image_features(again.clamp(-1, 1))),
             "parameters": sum(p.numel() for p in model.parameters()),
         }
+        | long
     )
 
 
