@@ -13,7 +13,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import forked_kernels
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +40,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config):
     if getattr(config.option, "nbval", False):
-        forked_kernels.install()
+        from forked_kernels import install  # here: processes that only want a config do without Jupyter
+
+        install()
 
 
 def pytest_collection_modifyitems(config, items):

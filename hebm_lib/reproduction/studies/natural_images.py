@@ -3,23 +3,41 @@
 1,000 test images, 1,000 reconstructions, 1,000 samples of training's chain: squared error, and distances in
 EfficientNet-lite0's features (`hebm_lib.metrics.natural`). They are not FID, and the sets are subsets of the paper's.
 
-One part more puts Figure 4 into numbers: what each of the four levels of ``svhn`` changes.
+Two parts more ask what a level changes: of the four of ``svhn`` (Figure 4 as numbers), and of the three of ``celeba-64``,
+whose faces have attributes.
 """
 
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
 import torch
 
 from hebm_lib.checkpoint import load_pretrained
 from hebm_lib.config import DataConfig, ExperimentConfig
 from hebm_lib.data import load_split
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
+from hebm_lib.metrics.attributes import fit_attribute_reader
 from hebm_lib.metrics.classifier import accuracy, fit_classifier, predict
 from hebm_lib.metrics.hierarchy import brightness, class_change, pixel_variance_share, tint
 from hebm_lib.metrics.natural import image_distances, image_features
-from hebm_lib.provenance import rounded
+from hebm_lib.plotting import plot_redraws, use_style
+from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.study import Study
 
-__all__ = ["IMAGES", "LEVELS", "PACKS", "STUDY", "measure_images", "measure_references", "measure_street_numbers"]
+__all__ = [
+    "FACES",
+    "FACES_PICTURE",
+    "IMAGES",
+    "LEVELS",
+    "PACKS",
+    "STUDY",
+    "measure_faces",
+    "measure_images",
+    "measure_references",
+    "measure_street_numbers",
+]
 
 IMAGES = 1_000
 """Images in every set."""
@@ -28,6 +46,10 @@ PACKS = ("svhn-11k", "celeba-64")
 READER_EPOCHS = 15
 """Of the classifier of street numbers."""
 LEVELS = "svhn, level by level"
+FACES = "celeba-64, level by level"
+FACES_READ = 5_000
+"""Training faces that the readers of attributes learn from."""
+FACES_PICTURE = ROOT / "book" / "images" / "levels" / "celeba-64.webp"
 PAIRED = ("", "-vlae")
 """Systems with three training seeds: ours, and its ladder with f = 0."""
 
@@ -115,10 +137,64 @@ def measure_street_numbers(name: str = "svhn") -> dict:
     )
 
 
+@torch.no_grad()
+def measure_faces(model, config: ExperimentConfig, picture: Path | None = None) -> dict:
+    """Which attributes of a face each level changes when it is taken from another sample, of chains of 10 K steps.
+
+    Args:
+        model, config: of ``celeba-64``.
+        picture: where samples with one level redrawn at a time are drawn, too.
+
+    Returns:
+        ``samples``, their number; ``attributes``: by name ``auroc``, how well real test faces are read; ``flips`` per level,
+        z_1 first, the share of samples whose reading changes; ``flips_all``, between two samples.
+    """
+    langevin, noise = config.training.langevin, torch.Generator().manual_seed(config.training.seed)
+    chain = {"steps": 10 * langevin.steps, "step_size": langevin.step_size, "generator": noise}
+    train, test = (load_split(config.data, split) for split in ("train", "test"))
+    names = [str(name) for name in train.extra["attribute_names"]]
+    truth = [torch.as_tensor(part.extra["attributes"]).clamp_min(0).int() for part in (train, test)]
+    seen = image_features(train.batch(slice(0, FACES_READ)))
+    reader = fit_attribute_reader(seen, truth[0][:FACES_READ])
+    areas = reader.auroc(image_features(test.batch(slice(0, IMAGES))), truth[1][:IMAGES])
+    z, donors = (model.prior.sample(IMAGES // 2, **chain) for _ in range(2))
+
+    def features(codes):
+        return image_features(torch.cat([model.decode(part) for part in codes.split(100)]).clamp(-1, 1))
+
+    before, levels = features(z), range(1, model.latents.levels + 1)
+    flips = [reader.flips(before, features(model.latents.redraw(z, level, donors))) for level in levels]
+    everything = reader.flips(before, features(donors))
+    if picture is not None:
+        draw_faces(model, z[:5], donors[:7], picture)
+    found = {
+        name: {
+            "auroc": areas[k],
+            "flips": [level[k].item() for level in flips],
+            "flips_all": everything[k].item(),
+        }
+        for k, name in enumerate(names)
+    }
+    return rounded({"samples": IMAGES // 2, "attributes": found})
+
+
+def draw_faces(model, z, donors, path: Path) -> None:
+    """Write a picture of what each level changes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context():
+        use_style()
+        figure = plot_redraws(model, z, donors)
+        figure.savefig(path, dpi=130, pil_kwargs={"quality": 80, "method": 6})
+        plt.close(figure)
+
+
 def measure_part(name: str, *, precision: str = "32-true") -> dict:
-    """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``, or `LEVELS`."""
+    """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``, `LEVELS`, or `FACES`."""
     if name == LEVELS:
         return measure_street_numbers()
+    if name == FACES:
+        run = trained("celeba-64", precision=precision)
+        return measure_faces(run.model.eval(), run.config, FACES_PICTURE)
     pack, _, real = name.partition(", ")
     if real:
         return measure_references(pack)
@@ -137,7 +213,7 @@ def parts() -> list[str]:
 STUDY = Study(
     "natural-images",
     "Table 2 on svhn-11k and celeba-64: squared error, Fréchet and kernel distance in EfficientNet-lite0's features",
-    {name: () for name in parts()} | {LEVELS: ("svhn",)},
+    {name: () for name in parts()} | {LEVELS: ("svhn",), FACES: ()},
     measure_part,
     trains=True,
 )
