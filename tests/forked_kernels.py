@@ -92,13 +92,13 @@ class ForkedProvisioner(LocalProvisioner):
             if before is not None:
                 os.environ["MPLBACKEND"] = before
         self.process = Fork(process)
-        self.pid = process.pid
+        self.pid = self.pgid = process.pid  # of the group that `be_kernel` makes
         return self.connection_info
 
 
 def install() -> None:
-    """Let Jupyter's kernels of this process be forks from now on, where the system can fork."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    """Let Jupyter's kernels of this process be forks from now on; on Linux, elsewhere a fork of torch is not safe."""
+    if sys.platform != "linux":
         return
     factory = KernelProvisionerFactory.instance()
     factory.provisioners["forked"] = EntryPoint(

@@ -17,6 +17,7 @@ __all__ = [
     "BY_WIDTH",
     "disentanglement",
     "natural_images",
+    "rank_correlation",
     "svhn_levels",
     "table2",
     "table4",
@@ -116,6 +117,27 @@ def natural_images() -> str:
         ends += [mean_of([part] if part else [], lambda p: 100 * p["samples"]["kernel"], 1)]
     head = ["model, this book", "svhn-11k: MSE", "FD", "KD × 100", "celeba-64: MSE", "FD", "KD × 100", "seeds"]
     return table(head, [*lines, [*ends, ""]])
+
+
+OUR_KINDS = {"ours": "", "2s-vae": "twostage", "ncp-vae": "ncpvae", "multi-ncp": "multincp"}
+"""Rows of the paper's Table 2 → the kinds of our entries, where the two names differ."""
+
+
+def rank_correlation(data: str, pack: str) -> tuple[float, int]:
+    """Spearman's correlation of Table 2's FID column with our Fréchet distances, and over how many systems.
+
+    Args:
+        data: the paper's image set, ``svhn`` or ``celeba-64``.
+        pack: ours.
+    """
+    from scipy.stats import spearmanr
+
+    pairs = []
+    for key, (_, fid) in load_paper()["table2_mse_and_fid"][data].items():
+        found = natural_rows(pack, OUR_KINDS.get(key, key))
+        if found:
+            pairs.append((fid, statistics.fmean(part["samples"]["frechet"] for part in found)))
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
 
 
 def one_row(key: str, what: str, reason: str, ablations: dict[int, str]) -> str:
