@@ -5,8 +5,6 @@ A part is one training of an entry of `hebm_lib.experiments.levels` and its numb
 
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
 import torch
 
 from hebm_lib.config import ExperimentConfig
@@ -19,10 +17,9 @@ from hebm_lib.metrics.hierarchy import class_change, pixel_variance_share, style
 from hebm_lib.metrics.information import level_information
 from hebm_lib.metrics.latent_classifier import accuracy_of_codes, encode_posterior
 from hebm_lib.metrics.summary import READERS
-from hebm_lib.plotting import plot_redraws, use_style
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
-from hebm_lib.reproduction.studies.study import Study
+from hebm_lib.reproduction.studies.study import Study, write_redraws
 
 __all__ = ["CELLS", "SEEDS", "STUDY", "draw_cell", "measure_levels", "picture_of"]
 
@@ -105,12 +102,7 @@ def draw_cell(model, config: ExperimentConfig, path: Path) -> None:
     """Write a picture of what each level changes: six samples, each with one level taken from seven others (Fig. 5)."""
     langevin, noise = config.training.langevin, torch.Generator(device=model.device).manual_seed(config.training.seed)
     z, donors = (model.prior.sample(n, langevin.steps, langevin.step_size, generator=noise) for n in (6, 7))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context():
-        use_style()
-        figure = plot_redraws(model, z, donors)
-        figure.savefig(path, dpi=90, pil_kwargs={"quality": 75, "method": 6})
-        plt.close(figure)
+    write_redraws(model, z, donors, path, dpi=90, quality=75)
 
 
 def measure_run(name: str, *, precision: str = "32-true") -> dict:

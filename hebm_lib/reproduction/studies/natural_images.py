@@ -9,8 +9,6 @@ whose faces have attributes.
 
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
 import torch
 
 from hebm_lib.checkpoint import load_pretrained
@@ -21,10 +19,9 @@ from hebm_lib.metrics.attributes import fit_attribute_reader
 from hebm_lib.metrics.classifier import accuracy, fit_classifier, predict
 from hebm_lib.metrics.hierarchy import brightness, class_change, pixel_variance_share, tint
 from hebm_lib.metrics.natural import image_distances, image_features
-from hebm_lib.plotting import plot_redraws, use_style
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
-from hebm_lib.reproduction.studies.study import Study
+from hebm_lib.reproduction.studies.study import Study, write_redraws
 
 __all__ = [
     "FACES",
@@ -166,7 +163,7 @@ def measure_faces(model, config: ExperimentConfig, picture: Path | None = None) 
     flips = [reader.flips(before, features(model.latents.redraw(z, level, donors))) for level in levels]
     everything = reader.flips(before, features(donors))
     if picture is not None:
-        draw_faces(model, z[:5], donors[:7], picture)
+        write_redraws(model, z[:5], donors[:7], picture, dpi=130, quality=80)
     found = {
         name: {
             "auroc": areas[k],
@@ -176,16 +173,6 @@ def measure_faces(model, config: ExperimentConfig, picture: Path | None = None) 
         for k, name in enumerate(names)
     }
     return rounded({"samples": IMAGES // 2, "attributes": found})
-
-
-def draw_faces(model, z, donors, path: Path) -> None:
-    """Write a picture of what each level changes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context():
-        use_style()
-        figure = plot_redraws(model, z, donors)
-        figure.savefig(path, dpi=130, pil_kwargs={"quality": 80, "method": 6})
-        plt.close(figure)
 
 
 def measure_part(name: str, *, precision: str = "32-true") -> dict:

@@ -17,7 +17,7 @@ from hebm_lib.provenance import ROOT, provenance
 from hebm_lib.reproduction.results import results_folder
 from hebm_lib.training import DivergenceError
 
-__all__ = ["Study", "load_study", "open_parts", "run_study", "stored_study"]
+__all__ = ["Study", "load_study", "open_parts", "run_study", "stored_study", "write_redraws"]
 
 
 @dataclass(frozen=True)
@@ -139,4 +139,24 @@ def draw_picture(study: Study, parts: dict[str, dict]) -> None:
         use_style()
         figure = study.draw(parts)
         figure.savefig(picture_of(study))
+        matplotlib.pyplot.close(figure)
+
+
+def write_redraws(model, z, donors, path: Path, *, dpi: int, quality: int) -> None:
+    """Write a picture of samples with one level at a time taken from others (Fig. 5): small enough to be committed.
+
+    Args:
+        z, donors: codes ``(n, d)`` and ``(m, d)``.
+        path: of a WebP file; its folder is made.
+        dpi, quality: of the picture.
+    """
+    import matplotlib
+
+    from hebm_lib.plotting import plot_redraws, use_style
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context():
+        use_style()
+        figure = plot_redraws(model, z, donors)
+        figure.savefig(path, dpi=dpi, pil_kwargs={"quality": quality, "method": 6})
         matplotlib.pyplot.close(figure)
