@@ -1,4 +1,4 @@
-"""Kernels of pages as forks of one process that has imported what pages import: a page starts in a tenth of the time.
+"""Kernels of pages as forks of one process that has imported what pages import: a page starts without importing it again.
 
 Python's own fork server does the work (`multiprocessing`); Jupyter is given a provisioner that asks it for a process in place
 of starting an interpreter. Nothing is computed before the fork, so a page finds what it would find in a fresh kernel.
@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from importlib.metadata import EntryPoint
+from unittest.mock import patch
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
@@ -83,14 +84,8 @@ class ForkedProvisioner(LocalProvisioner):
         arguments = cmd[cmd.index("-f") :]
         env = dict(kwargs.get("env") or os.environ)
         process = context.Process(target=be_kernel, args=(arguments, env, kwargs.get("cwd")), daemon=True)
-        before = os.environ.get("MPLBACKEND")
-        os.environ["MPLBACKEND"] = INLINE  # read when matplotlib is imported, in the server
-        try:
+        with patch.dict(os.environ, MPLBACKEND=INLINE):  # read when matplotlib is imported, in the server
             process.start()
-        finally:
-            os.environ.pop("MPLBACKEND")
-            if before is not None:
-                os.environ["MPLBACKEND"] = before
         self.process = Fork(process)
         self.pid = self.pgid = process.pid  # of the group that `be_kernel` makes
         return self.connection_info

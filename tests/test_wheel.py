@@ -95,10 +95,7 @@ def installed(tmp_path_factory):
 
 def run(installed, folder, *command: str, code: int = 0) -> str:
     """What a command prints in a folder where data sets lie in ``packs``; the checkout is out of its reach."""
-    env = subprocess_env() | {
-        "PYTHONPATH": str(installed),
-        "HEBM_DATA": "packs",
-    }
+    env = subprocess_env() | {"PYTHONPATH": str(installed), "HEBM_DATA": "packs"}
     done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -107,7 +107,7 @@ def readers() -> str:
 
 # ---- what orders the levels: units × bottom path × prior ------------------------------------------------------------
 
-CALLED = {"walls": "walls", "map": "no walls", "own": "VLAE's own networks"}
+CALLED = {"walls": "walls at the bottom", "map": "no walls", "own": "VLAE's own networks"}
 """The bottom paths of `hebm_lib.experiments.levels.BOTTOMS`, as tables name them."""
 
 
