@@ -132,4 +132,5 @@ def contrastive_experiments(mnist: ExperimentConfig, lebm: ExperimentConfig) -> 
     """All entries; ``mnist`` is the joint EBM on all of MNIST's digits, ``lebm`` the latent EBM as published."""
     joints = (mnist, image_ladder("svhn-11k"), image_ladder("celeba-64"))
     ours = [entry(joint) for entry in (ncpvae, multincp, jebm) for joint in joints]
+    ours += [entry(image_ladder("cifar10")) for entry in (ncpvae, multincp)]  # Table 6 has no JEBM
     return [*ours, published_ncpvae(), published_multincp(lebm), published_jebm(lebm)]
