@@ -39,6 +39,18 @@ def test_a_digit_is_left_out_and_looked_for(small, tmp_path):
     assert json.loads(json.dumps(result)) == result
 
 
+@pytest.mark.parametrize("kind", ["meg", "bigan"])
+def test_a_model_without_a_likelihood_is_asked_by_its_own_score(kind, small, tmp_path, monkeypatch):
+    model = load_experiment(f"mnist-{kind}").model
+    narrow = replace(model.generator, top_hidden=(16,), base_width=8, plain_widths=(4, 4))
+    model = replace(model, image_size=8, latent_dims=(3,), generator=narrow)
+    monkeypatch.setattr(anomaly, "anomaly_config", lambda kind, label: tiny_experiment(epochs=2, model=model))
+    result = anomaly.train_without(kind, 7, tmp_path)
+    assert "bounds" not in result
+    for name, terms in result["terms"].items():
+        assert terms == {"own score": result["tests"][name]["by_epoch"][-1]}
+
+
 def test_hvae_is_asked_by_its_bound_as_well(small, tmp_path, monkeypatch):
     hvae = replace(load_experiment("mnist-hvae").model, latent_dims=(2 * 4**2, 4, 4), image_size=8)
     monkeypatch.setattr(anomaly, "anomaly_config", lambda kind, label: tiny_experiment(epochs=1, model=hvae))
@@ -107,7 +119,7 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one(small, tmp_path, monkeyp
 @pytest.mark.parametrize("kind", anomaly.KINDS)
 def test_every_model_of_the_table_has_the_same_budget(kind):
     config, base = anomaly.anomaly_config(kind, 4), load_experiment("mnist-capped")
-    assert (config.training.epochs, config.training.batch_size) == (10 if kind == "lebm" else 20, 100)
+    assert (config.training.epochs, config.training.batch_size) == (10 if kind in ("lebm", "meg") else 20, 100)
     assert config.training.seed == base.training.seed and config.model.sigma == base.model.sigma
     assert replace(config.data) == base.data and "anomaly" in config.name
     same = load_experiment("mnist-capped" if kind == "joint-ebm" else f"mnist-{kind}")

@@ -4,11 +4,13 @@ Importing this package makes their kinds known to `hebm_lib.model.build_model`.
 """
 
 from hebm_lib.baselines.abp import ABP
+from hebm_lib.baselines.bigan import BiGAN
 from hebm_lib.baselines.biva import BIVA
 from hebm_lib.baselines.hvae import HVAE
 from hebm_lib.baselines.jebm import JEBM
 from hebm_lib.baselines.lebm import LatentEBM
 from hebm_lib.baselines.lvae import LVAE
+from hebm_lib.baselines.meg import MEG
 from hebm_lib.baselines.multincp import MultiNCP
 from hebm_lib.baselines.ncpvae import NCPVAE
 from hebm_lib.baselines.provlae import ProVLAE
@@ -24,11 +26,13 @@ __all__ = [
     "HVAE",
     "JEBM",
     "LVAE",
+    "MEG",
     "NCPVAE",
     "RAE",
     "SRI",
     "VAE",
     "VLAE",
+    "BiGAN",
     "LatentEBM",
     "MultiNCP",
     "ProVLAE",

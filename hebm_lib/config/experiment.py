@@ -64,7 +64,7 @@ class BaselineConfig:
     inactive_kl: float = 0.5
     """pro-VLAE: weight of the KL of levels that do not take part yet."""
     posterior: LangevinConfig = field(default_factory=lambda: LangevinConfig(steps=20, step_size=0.1))
-    """Latent EBM, ABP, SRI: steps and step size of the chain that stands in for an inference network."""
+    """Latent EBM, ABP, SRI, MEG: steps and step size of the chain that stands in for an inference network."""
     first_stage: float = 5.0
     """Two-stage VAE: after so many epochs the first stage stands still and the second learns its codes."""
     code_weight: float = 1e-4
@@ -79,10 +79,13 @@ class BaselineConfig:
     """Multi-NCP: density ratios of the prior, each learned for `epochs_per_step` epochs, the last to the end."""
     vae_epochs: float = 0.0
     """NCP-VAE: epochs of the VAE alone, after which it stands still and the classifier learns; 0 trains them side by side."""
+    gradient_penalty: float = 100.0
+    """MEG: weight of the squared gradient of the energy at real images, per place of the image."""
 
     def __post_init__(self):
         require_choices(self)
-        for name in ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl", "vae_epochs", "first_stage"):
+        at_least_0 = ("free_bits", "free_bits_epochs", "fade_epochs", "inactive_kl", "vae_epochs", "first_stage")
+        for name in (*at_least_0, "gradient_penalty"):
             require(getattr(self, name) >= 0, f"baseline.{name} must not be negative, got {getattr(self, name)}")
         require(
             self.code_weight >= 0 and self.decoder_weight >= 0,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from hebm_lib.config import (
     BaselineConfig,
     DataConfig,
+    EnergyConfig,
     ExperimentConfig,
     GeneratorConfig,
     InferenceConfig,
@@ -82,6 +83,15 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
         baseline=BaselineConfig(free_bits=2.0),
     )
     provlae = replace(ladder, kind="provlae", baseline=BaselineConfig(epochs_per_step=3, fade_epochs=1))
+    # Without a likelihood a generator needs its features normalised, and so does an encoder that only a discriminator moves.
+    # Half the width before the code and behind it makes room for the networks that judge.
+    adversarial = replace(
+        vae,
+        kind="bigan",
+        generator=replace(vae.generator, batch_norm=True, top_hidden=(128, 128)),
+        inference=replace(vae.inference, slope=0.2, batch_norm=True, top_hidden=(128, 128)),
+    )
+    game = replace(training, kl_warmup_epochs=0, optimiser=replace(training.optimiser, lr_beta_phi=5e-4))
     two_units = replace(one_level(small.model), kind="lebm", latent_dims=(2,))
     few_steps = BaselineConfig(posterior=LangevinConfig(steps=8, step_size=0.15))
     # Minutes on one thread of a machine on which the joint EBM takes nine for its ten epochs.
@@ -98,6 +108,14 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
             joint.data,
             replace(lebm, baseline=few_steps),
             short,
+        ),
+        ("mnist-bigan", "BiGAN-σ: generator and encoder against a discriminator", joint.data, adversarial, game),
+        (
+            "mnist-meg",
+            "MEG: an energy of images, and a generator that samples from it",
+            joint.data,
+            replace(adversarial, kind="meg", baseline=few_steps),
+            replace(game, energy=EnergyConfig(updates=2), optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=2e-4)),
         ),
         (
             "mnist-012-lebm",
@@ -275,6 +293,61 @@ def published_baselines() -> list[ExperimentConfig]:
         baseline=BaselineConfig(likelihood="bernoulli", free_bits=2.0),
     )
 
+    nothing = {"factors": (), "widths": ()}
+    framed = DataConfig(name="mnist", size=32)
+    meg = ModelConfig(
+        kind="meg",
+        latent_dims=(128,),
+        image_size=32,
+        image_channels=1,
+        generator=GeneratorConfig(
+            **nothing,
+            entries=(),
+            top_hidden=(),
+            base_factor=16,
+            base_width=512,
+            plain_factors=(2, 4, 8),
+            plain_widths=(64, 128, 256),
+            batch_norm=True,
+        ),
+        inference=InferenceConfig(
+            **nothing,
+            reads=(),
+            top_hidden=(512,),
+            slope=0.2,
+            plain_factors=(2, 4, 8, 16),
+            plain_widths=(64, 128, 256, 512),
+        ),
+        prior=NO_ENERGY,
+    )
+    bigan = ModelConfig(
+        kind="bigan",
+        latent_dims=(200,),
+        image_size=28,
+        image_channels=1,
+        generator=GeneratorConfig(
+            **nothing,
+            entries=(),
+            top_hidden=(1024,),
+            base_factor=4,
+            base_width=128,
+            plain_factors=(2,),
+            plain_widths=(64,),
+            slope=0.1,
+            batch_norm=True,
+        ),
+        inference=InferenceConfig(
+            **nothing,
+            reads=(),
+            top_hidden=(1024,),
+            slope=0.1,
+            plain_factors=(2, 4),
+            plain_widths=(64, 128),
+            batch_norm=True,
+        ),
+        prior=NO_ENERGY,
+    )
+
     def schedule(epochs: int, batch: int, rate: float, *, betas=(0.9, 0.999), decay=1.0, **others) -> TrainingConfig:
         optimiser = OptimiserConfig(
             lr_alpha=others.pop("rate_alpha", 1e-4), lr_beta_phi=rate, betas=betas, lr_decay=decay
@@ -302,6 +375,14 @@ def published_baselines() -> list[ExperimentConfig]:
             schedule(2000, 256, 1e-3, kl_warmup_epochs=200),
         ),
         ("published-hvae", "HVAE's own MNIST settings", grey, hvae, schedule(1000, 128, 3e-4, kl_warmup_epochs=200)),
+        (
+            "published-meg",
+            "MEG's own MNIST settings",
+            framed,
+            meg,
+            schedule(55, 64, 1e-4, betas=(0.5, 0.9), energy=EnergyConfig(updates=5)),
+        ),
+        ("published-bigan", "BiGAN-σ's own MNIST settings", grey, bigan, schedule(100, 100, 1e-5, betas=(0.5, 0.999))),
         ("published-biva", "BIVA's MNIST settings", grey, biva, schedule(500, 48, 2e-3, decay=0.999999**1250)),
     )
     return [

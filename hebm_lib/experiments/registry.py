@@ -259,6 +259,8 @@ KIND_NAMES = {
     "ncpvae": "NCP-VAE",
     "multincp": "Multi-NCP",
     "jebm": "JEBM",
+    "meg": "MEG",
+    "bigan": "BiGAN-σ",
     "joint-ebm": "joint EBM",
 }
 """Kinds of models as the book writes them."""

@@ -9,6 +9,8 @@ The first sum, `hebm_lib.metrics.pixels.grey_entropy`, is what the image costs u
 of any model.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,15 @@ from hebm_lib.data import ImageDataset
 from hebm_lib.metrics.detection import joint_terms
 from hebm_lib.model import bernoulli_log_likelihood
 
-__all__ = ["SIGMAS", "bernoulli_score", "bound_score", "likelihood_scores", "model_scores"]
+__all__ = [
+    "SIGMAS",
+    "OwnScore",
+    "bernoulli_score",
+    "bound_score",
+    "likelihood_scores",
+    "model_scores",
+    "own_score",
+]
 
 
 SIGMAS = tuple(0.05 * 2**k for k in range(9))
@@ -58,6 +68,30 @@ def bound_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -
         parts["KL"].append(terms.kl.sum(1).cpu())
         parts["-ELBO"].append(-terms.elbo_plus_log_z.cpu())
     return {name: torch.cat(values) for name, values in parts.items()}
+
+
+@runtime_checkable
+class OwnScore(Protocol):
+    """A model that is not trained on a likelihood and has a decision function of its own: MEG, BiGAN-σ."""
+
+    def own_score(self, x: Tensor) -> Tensor:
+        """Of images ``(n, …)``, ``(n,)``: high for the unfamiliar."""
+
+
+@torch.no_grad()
+def own_score(model: OwnScore, data: ImageDataset, *, batch: int = 500) -> Tensor:
+    """The model's own score of every image, ``(n,)`` on the CPU.
+
+    Example:
+        >>> from hebm_lib import load_dataset
+        >>> class Dark:
+        ...     device = "cpu"
+        ...     def own_score(self, x):
+        ...         return -x.flatten(1).mean(1)
+        >>> own_score(Dark(), load_dataset("digits", "test").subset(slice(0, 5))).shape
+        torch.Size([5])
+    """
+    return torch.cat([model.own_score(x).cpu() for x in data.batches(batch, model.device)])
 
 
 @torch.no_grad()

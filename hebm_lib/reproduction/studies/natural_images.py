@@ -199,7 +199,7 @@ def parts() -> list[str]:
 
 STUDY = Study(
     "natural-images",
-    "Tables 2 and 6 on svhn-11k, celeba-64 and cifar10: squared error, Fréchet and kernel distance in EfficientNet-lite0's features",
+    "Tables 2 and 6 on svhn-11k, celeba-64 and cifar10: squared error, distances in EfficientNet-lite0's features",
     {name: () for name in parts()} | {LEVELS: ("svhn",), FACES: ()},
     measure_part,
     trains=True,
