@@ -31,6 +31,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "table-4": paper_tables.table4,
     "table-5": paper_tables.table5,
     "table-6": paper_tables.table6,
+    "table-6-here": partial(paper_tables.natural_images, ("cifar10",)),
     "supplement-table-2": paper_tables.disentanglement,
     "figure-5": figure5,
     "figure-6": figure6,

@@ -10,6 +10,7 @@ whose faces have attributes.
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from hebm_lib.checkpoint import load_pretrained
 from hebm_lib.config import DataConfig, ExperimentConfig
@@ -19,11 +20,13 @@ from hebm_lib.metrics.attributes import fit_attribute_reader
 from hebm_lib.metrics.classifier import accuracy, fit_classifier, predict
 from hebm_lib.metrics.hierarchy import brightness, class_change, pixel_variance_share, tint
 from hebm_lib.metrics.natural import image_distances, image_features
+from hebm_lib.plotting import image_grid
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.study import Study, write_redraws
 
 __all__ = [
+    "EXAMPLES",
     "FACES",
     "FACES_PICTURE",
     "IMAGES",
@@ -34,6 +37,7 @@ __all__ = [
     "measure_images",
     "measure_references",
     "measure_street_numbers",
+    "write_examples",
 ]
 
 IMAGES = 1_000
@@ -46,6 +50,10 @@ LEVELS = "svhn, level by level"
 FACES = "celeba-64, level by level"
 FACES_READ = 5_000
 """Training faces that the readers of attributes learn from."""
+EXAMPLES = ROOT / "book" / "images" / "systems"
+"""A picture per trained part: `write_examples`."""
+SHOWN = 8
+"""Images in each row of it."""
 FACES_PICTURE = ROOT / "book" / "images" / "levels" / "celeba-64.webp"
 PAIRED = ("", "-vlae")
 """Systems with three training seeds: ours, and its ladder with f = 0."""
@@ -92,6 +100,23 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
         }
         | long
     )
+
+
+@torch.no_grad()
+def write_examples(model, config: ExperimentConfig, test: torch.Tensor, path: Path) -> None:
+    """Write a picture of three rows: the first test images, their reconstructions, samples of training's chain.
+
+    Args:
+        model, config: as of `measure_images`.
+        test: images in [-1, 1], at least 8.
+        path: of a WebP file; its folder is made.
+    """
+    langevin, noise = config.training.langevin, torch.Generator().manual_seed(config.training.seed)
+    samples = model.sample(SHOWN, steps=langevin.steps, step_size=langevin.step_size, generator=noise)
+    rows = torch.cat([test[:SHOWN], model.reconstruct(test[:SHOWN]), samples]).clamp(-1, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (image_grid(rows, SHOWN) * 255).round().astype("uint8")
+    Image.fromarray(pixels).save(path, quality=85, method=6)
 
 
 def real_images(pack: str, split: str) -> torch.Tensor:
@@ -187,6 +212,7 @@ def measure_part(name: str, *, precision: str = "32-true") -> dict:
         return measure_references(pack)
     run = trained(name, precision=precision)
     test = real_images(run.config.data.name, "test")
+    write_examples(run.model.eval(), run.config, test, EXAMPLES / f"{name}.webp")
     return measure_images(run.model, run.config, test, image_features(test)) | run.budget
 
 
