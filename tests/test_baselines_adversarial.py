@@ -113,12 +113,22 @@ def test_megs_steps_of_the_energy_are_as_many_as_asked_for(x):
 
 
 def test_bigans_losses_by_hand(x):
-    model = make("bigan").eval()  # no dropout
+    model = make("bigan")
     critic, updates = model.inference.critic, model.algorithm(x, STEP, 0.0, gen(2))
     z = torch.randn(6, 3, generator=gen(2))
     real, fake = critic(x, model.encode(x).mean).sigmoid(), critic(model.decode(z), z).sigmoid()
     torch.testing.assert_close(next(updates).loss, -(real.log() + (1 - fake).log()).mean())
     torch.testing.assert_close(next(updates).loss, -((1 - real).log() + fake.log()).mean())
+
+
+def test_bigans_penalty_is_added_to_the_discriminators_loss_alone(x):
+    plain, smooth = make("bigan"), make("bigan")
+    smooth.penalty = 10.0
+    losses = [[update.loss for update in model.algorithm(x, STEP, 0.0, gen(2))] for model in (plain, smooth)]
+    codes = plain.encode(x).mean
+    added = gradient_penalty(lambda images: plain.inference.critic(images, codes), x)
+    torch.testing.assert_close(losses[1][0] - losses[0][0], 10 * added)
+    torch.testing.assert_close(losses[1][1], losses[0][1])
 
 
 def test_bigans_score_by_hand(x):

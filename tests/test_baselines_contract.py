@@ -114,7 +114,7 @@ MODELS: dict[str, tuple[type, ModelConfig]] = {
         ),
     ),
     "rae": (RAE, tiny_model(kind="rae", prior=NONE, baseline=BaselineConfig(components=3), **ONE_LEVEL)),
-    "meg": (MEG, tiny_model(kind="meg", prior=NONE, baseline=SHORT, **ONE_LEVEL)),
+    "meg": (MEG, tiny_model(kind="meg", prior=NONE, baseline=replace(SHORT, gradient_penalty=100.0), **ONE_LEVEL)),
     "bigan": (BiGAN, tiny_model(kind="bigan", prior=NONE, **ONE_LEVEL)),
     "multincp": (
         MultiNCP,

@@ -22,7 +22,6 @@ class ImageCritic(nn.Module):
         image_size, channels: of the images.
         config: places and widths; of an encoder with one level. Batch norm is left out.
         units: of the code that is shown as well; 0 for none.
-        dropout: share of the joint layer's outputs that a training step leaves out.
 
     Example:
         >>> config = InferenceConfig(factors=(), widths=(), reads=(), plain_factors=(2,), plain_widths=(8,), top_hidden=(16,))
@@ -31,16 +30,14 @@ class ImageCritic(nn.Module):
         (torch.Size([4]), torch.Size([4]))
     """
 
-    def __init__(
-        self, image_size: int, channels: int, config: InferenceConfig, *, units: int = 0, dropout: float = 0.0
-    ):
+    def __init__(self, image_size: int, channels: int, config: InferenceConfig, *, units: int = 0):
         super().__init__()
         config = replace(config, batch_norm=False)  # real and made images stand in one batch
         self.image_size, self.channels = image_size, channels
         self.plain, self.top, head = way_to_the_top(config, channels, 1, image_size, 1)
         width = head.mean.in_features
         self.code = dense((units, width), config.slope) if units else None
-        self.joint = nn.Sequential(dense((2 * width, width), config.slope), nn.Dropout(dropout)) if units else None
+        self.joint = dense((2 * width, width), config.slope) if units else None
         self.out = nn.Linear(width, 1)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:

@@ -79,8 +79,9 @@ class BaselineConfig:
     """Multi-NCP: density ratios of the prior, each learned for `epochs_per_step` epochs, the last to the end."""
     vae_epochs: float = 0.0
     """NCP-VAE: epochs of the VAE alone, after which it stands still and the classifier learns; 0 trains them side by side."""
-    gradient_penalty: float = 100.0
-    """MEG: weight of the squared gradient of the energy at real images, per place of the image."""
+    gradient_penalty: float = 0.0
+    """MEG, BiGAN: weight of the squared gradient of the energy, or of the discriminator's logit, at real images, per place of
+    the image."""
 
     def __post_init__(self):
         require_choices(self)

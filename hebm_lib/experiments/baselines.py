@@ -90,6 +90,7 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
         kind="bigan",
         generator=replace(vae.generator, batch_norm=True, top_hidden=(128, 128)),
         inference=replace(vae.inference, slope=0.2, batch_norm=True, top_hidden=(128, 128)),
+        baseline=BaselineConfig(gradient_penalty=1000.0),
     )
     game = replace(training, kl_warmup_epochs=0, optimiser=replace(training.optimiser, lr_beta_phi=5e-4))
     two_units = replace(one_level(small.model), kind="lebm", latent_dims=(2,))
@@ -114,7 +115,7 @@ def laptop_baselines(joint: ExperimentConfig, small: ExperimentConfig) -> list[E
             "mnist-meg",
             "MEG: an energy of images, and a generator that samples from it",
             joint.data,
-            replace(adversarial, kind="meg", baseline=few_steps),
+            replace(adversarial, kind="meg", baseline=replace(few_steps, gradient_penalty=100.0)),
             replace(game, energy=EnergyConfig(updates=2), optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=2e-4)),
         ),
         (
@@ -319,6 +320,7 @@ def published_baselines() -> list[ExperimentConfig]:
             plain_widths=(64, 128, 256, 512),
         ),
         prior=NO_ENERGY,
+        baseline=BaselineConfig(gradient_penalty=100.0),
     )
     bigan = ModelConfig(
         kind="bigan",

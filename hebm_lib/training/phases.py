@@ -150,6 +150,11 @@ class FixedCodes:
         noise = torch.randn(n, d, device=device, dtype=self.mean.dtype, generator=generator)
         return self.mean[index] + self.deviation[index] * noise
 
+    def draw_all(self, generator: torch.Generator) -> Tensor:
+        """One draw from the posterior of every image: ``(images, d)``."""
+        noise = torch.randn(self.mean.shape, device=self.mean.device, dtype=self.mean.dtype, generator=generator)
+        return self.mean + self.deviation * noise
+
 
 def alpha_alone(
     prior: nn.Module, codes: FixedCodes, phase: Phase, step: int, config: TrainingConfig, generator: torch.Generator

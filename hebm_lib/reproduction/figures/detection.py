@@ -24,7 +24,15 @@ __all__ = [
     "term_scores",
 ]
 
-MODEL_COLORS = {"joint-ebm": ALPHA, "vlae": "#56B4E9", "vae": "#CC79A7", "hvae": "#E69F00", "lebm": "#4B3B8F"}
+MODEL_COLORS = {
+    "joint-ebm": ALPHA,
+    "vlae": "#56B4E9",
+    "vae": "#CC79A7",
+    "hvae": "#E69F00",
+    "lebm": "#4B3B8F",
+    "meg": "#117733",
+    "bigan": "#661100",
+}
 """A colour per kind of model; what needs no model is grey."""
 NEAR, FAR = REFERENCE, "#CC79A7"
 """Grey for familiar images, purple for unfamiliar ones."""

@@ -9,6 +9,7 @@ import functools
 import time
 import warnings
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,7 +26,17 @@ from hebm_lib.training.batches import as_batches
 from hebm_lib.training.on_codes import learn_on_codes
 from hebm_lib.training.phases import FixedCodes
 
-__all__ = ["BASE", "GROUPS", "SEEDS", "STUDY", "Recipe", "measure_recipe", "recipe_of"]
+__all__ = [
+    "BASE",
+    "GROUPS",
+    "SEEDS",
+    "STUDY",
+    "Recipe",
+    "learn_recipe",
+    "measure_recipe",
+    "recipe_of",
+    "reference_codes",
+]
 
 MODEL = "mnist-vlae"
 SEEDS = (1, 2, 3, 4, 5)
@@ -125,7 +136,7 @@ def ladder(name: str = MODEL) -> Ladder:
     classifier = load_classifier()
     features, _ = read_images(classifier, test.batch(slice(None)))
     noise = torch.Generator().manual_seed(10)
-    drawn = codes[1].mean + codes[1].deviation * torch.randn(codes[1].mean.shape, generator=noise)
+    drawn = codes[1].draw_all(noise)
     return Ladder(model, codes[0], drawn, classifier, features)
 
 
@@ -172,7 +183,21 @@ def measure_recipe(part: str) -> dict:
         last saw; ``diverged``; ``seconds`` of learning.
     """
     recipe, seed = recipe_of(part)
-    here = ladder()
+    return learn_recipe(recipe, seed, ladder())
+
+
+class StandingLadder(Protocol):
+    """What `learn_recipe` needs of a ladder: its codes, and how far decoded codes are from test images."""
+
+    model: torch.nn.Module
+    codes: FixedCodes
+    test_codes: Tensor
+
+    def distance(self, z: Tensor) -> float: ...
+
+
+def learn_recipe(recipe: Recipe, seed: int, here: StandingLadder, *, samples: int = SAMPLES) -> dict:
+    """Learn an energy on a ladder's codes and measure it with so many samples; what it gives says `measure_recipe`."""
     prior = prior_for(recipe, seed, here.model.latents)
     clock = time.perf_counter()
     with torch.enable_grad():
@@ -182,20 +207,21 @@ def measure_recipe(part: str) -> dict:
     seconds = time.perf_counter() - clock
     found = {"seconds": round(seconds, 1), "gap": history[-1], "diverged": not abs(history[-1]) <= 1e4}
     if not found["diverged"]:
-        found |= worth(prior, here, recipe, seed)
+        found |= worth(prior, here, recipe, seed, samples)
     found = rounded(found)
     return {key: (None if isinstance(v, float) and v != v else v) for key, v in found.items()}
 
 
-def worth(prior: JointEBMPrior, here: Ladder, recipe: Recipe, seed: int) -> dict:
+@torch.no_grad()
+def worth(prior: JointEBMPrior, here: StandingLadder, recipe: Recipe, seed: int, samples: int) -> dict:
     """Gain and distances of a prior that has been learned."""
     with warnings.catch_warnings():  # a bracket that is wide is stored as such
         warnings.simplefilter("ignore", RuntimeWarning)
         log_z = prior.log_z(generator=torch.Generator().manual_seed(seed))
     f = prior(here.test_codes).mean().item()
     noise = torch.Generator().manual_seed(100 + seed)
-    at_k = prior.sample(SAMPLES, recipe.k, recipe.s, generator=noise)
-    at_end = prior.sample(SAMPLES, LONG - recipe.k, recipe.s, z0=at_k, generator=noise)
+    at_k = prior.sample(samples, recipe.k, recipe.s, generator=noise)
+    at_end = prior.sample(samples, LONG - recipe.k, recipe.s, z0=at_k, generator=noise)
     return {
         "gain": f - log_z.estimate,
         "gain_low": f - log_z.upper,
@@ -209,6 +235,17 @@ def worth(prior: JointEBMPrior, here: Ladder, recipe: Recipe, seed: int) -> dict
     }
 
 
+def reference_codes(here: StandingLadder, n: int, noise: torch.Generator) -> dict[str, Tensor]:
+    """What a prior's samples lie between: ``n`` codes, the same with their levels shuffled, draws of N(0, I)."""
+    drawn = here.codes.draw(n, noise)
+    parts = [part[torch.randperm(n, generator=noise)] for part in here.model.latents.split(drawn)]
+    return {
+        "codes": drawn,
+        "shuffled": here.model.latents.join(parts),
+        "gaussian": torch.randn(drawn.shape, generator=noise),
+    }
+
+
 def measure_references(seed: int = 1) -> dict:
     """What the numbers lie between: distances of codes, of codes with their levels shuffled, of N(0, I); mixtures' gains.
 
@@ -219,14 +256,8 @@ def measure_references(seed: int = 1) -> dict:
     from sklearn.mixture import GaussianMixture
 
     here, noise = ladder(), torch.Generator().manual_seed(seed)
-    drawn = here.codes.draw(SAMPLES, noise)
-    parts = [part[torch.randperm(SAMPLES, generator=noise)] for part in here.model.latents.split(drawn)]
-    kinds = {
-        "codes": drawn,
-        "shuffled": here.model.latents.join(parts),
-        "gaussian": torch.randn(drawn.shape, generator=noise),
-    }
-    one_each = here.codes.mean + here.codes.deviation * torch.randn(here.codes.mean.shape, generator=noise)
+    kinds = reference_codes(here, SAMPLES, noise)
+    one_each = here.codes.draw_all(noise)
     train = one_each.double().numpy()
     test = here.test_codes.double()
     normal = (-0.5 * (test.square() + 1.8378770664093453)).sum(1).mean().item()

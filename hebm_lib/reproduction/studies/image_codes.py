@@ -1,0 +1,87 @@
+"""Tables 4 and 5 on images: K and the width of f on the fixed codes of a ladder for natural images, five seeds each.
+
+As `fixed_codes` for MNIST: a ladder is trained once with f = 0 and stands still, α alone learns. Distances are those of
+Table 2 here, Fréchet in EfficientNet-lite0's features, of 1,000 samples to 1,000 test images.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hebm_lib.metrics.natural import image_distances, image_features
+from hebm_lib.provenance import rounded
+from hebm_lib.reproduction.runs import trained
+from hebm_lib.reproduction.studies.fixed_codes import BASE, SEEDS, learn_recipe, reference_codes
+from hebm_lib.reproduction.studies.natural_images import IMAGES, real_images
+from hebm_lib.reproduction.studies.study import Study
+from hebm_lib.training.batches import as_batches
+from hebm_lib.training.phases import FixedCodes
+
+__all__ = ["K_VALUES", "PACKS", "RECIPES", "STUDY", "WIDTHS", "ImageLadder", "measure_part"]
+
+PACKS = ("svhn-11k", "celeba-64")
+K_VALUES = (15, 30, 60, 150, 300)
+WIDTHS = (10, 20, 50, 100)
+"""The paper's settings; its width 0 is N(0, I), which needs no training."""
+IMAGE_BASE = replace(BASE, restart=0.15, rate=1e-3, steps=1500)
+RECIPES = {
+    **{f"k{k}": replace(IMAGE_BASE, k=k) for k in K_VALUES},
+    **{f"h{w}": replace(IMAGE_BASE, hidden=(w, w)) for w in WIDTHS if (w, w) != IMAGE_BASE.hidden},
+}
+"""Setting → how its energy is learned. K = 60 and a width of 100 are the same setting, ``k60``."""
+
+
+@dataclass(frozen=True)
+class ImageLadder:
+    """What all parts on one pack share: the model, codes of its training and test images, features of test images."""
+
+    model: torch.nn.Module
+    codes: FixedCodes
+    test_codes: Tensor
+    features: Tensor
+
+    def distance(self, z: Tensor) -> float:
+        """Fréchet distance of decoded codes to the test images."""
+        images = torch.cat([self.model.decode(part) for part in z.split(100)])
+        return image_distances(self.features, image_features(images.clamp(-1, 1)))["frechet"]
+
+
+@functools.cache
+def ladder(pack: str, precision: str) -> ImageLadder:
+    """The ladder of a pack, VLAE's entry of Table 2, trained or read once per process."""
+    run = trained(f"{pack}-vlae", precision=precision)
+    model, test = run.model.eval(), real_images(pack, "test")
+    codes = [FixedCodes.of(model, as_batches(images, torch.float32)) for images in (run.train, test)]
+    drawn = codes[1].draw_all(torch.Generator().manual_seed(10))
+    return ImageLadder(model, codes[0], drawn, image_features(test))
+
+
+@torch.no_grad()
+def measure_part(part: str, *, precision: str = "32-true") -> dict:
+    """What `fixed_codes.learn_recipe` finds of ``PACK/SETTING@SEED``, or ``PACK/references``: distances of codes, of codes
+    with their levels shuffled, and of N(0, I)."""
+    pack, _, setting = part.partition("/")
+    here = ladder(pack, precision)
+    if setting == "references":
+        kinds = reference_codes(here, IMAGES, torch.Generator().manual_seed(1))
+        return rounded({"distance": {name: here.distance(z) for name, z in kinds.items()}})
+    name, _, seed = setting.partition("@")
+    return learn_recipe(RECIPES[name], int(seed or 1), here, samples=IMAGES)
+
+
+def parts() -> list[str]:
+    """All parts: of each pack its references, then all settings seed by seed."""
+    seeds = [(seed, f"@{seed}" if seed > 1 else "") for seed in SEEDS]
+    settings = ["references", *(f"{name}{suffix}" for _, suffix in seeds for name in RECIPES)]
+    return [f"{pack}/{setting}" for pack in PACKS for setting in settings]
+
+
+STUDY = Study(
+    "image-codes",
+    "K and the width of f (Tables 4, 5) on the fixed codes of svhn-11k-vlae and celeba-64-vlae, five seeds",
+    {name: () for name in parts()},
+    measure_part,
+    trains=True,
+)
