@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, Here
 
 from hebm_lib.__main__ import main
 from hebm_lib.experiments import load_experiment
@@ -20,8 +20,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
-    """Two models of the registry, one round."""
-    return family.time_family(["digits-capped", "mnist-lebm"], 1, CPU)
+    """Two models of the registry, one round of one step: whether a row is complete does not hang on how often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(family, "IN_A_ROW", 1)
+        patch.setattr(family, "Elsewhere", Here)
+        return family.time_family(["digits-capped", "mnist-lebm"], 1, CPU)
 
 
 @pytest.fixture

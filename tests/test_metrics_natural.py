@@ -35,13 +35,14 @@ def test_half_precision_changes_distances_little(pictures, features):
 
 def test_both_distances_are_small_for_halves_of_one_set_and_rank_ladders_of_damage(pictures, features):
     halves = image_distances(features[::2], features[1::2])
+    pictures = pictures[::2]
     noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
     ladders = {
         "noise": [image_features((pictures + s * noise).clamp(-1, 1)) for s in (0.1, 0.3, 0.9)],
         "blur": [image_features(F.interpolate(F.avg_pool2d(pictures, k), size=32, mode="bilinear")) for k in (2, 4, 8)],
     }
     for rungs in ladders.values():
-        found = [image_distances(features, rung) for rung in rungs]
+        found = [image_distances(features[::2], rung) for rung in rungs]
         for kind in ("frechet", "kernel"):
             assert found[0][kind] < found[1][kind] < found[2][kind]
             assert halves[kind] < found[-1][kind]

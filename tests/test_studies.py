@@ -7,7 +7,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
+from conftest import Here, tiny_experiment, tiny_model
 from safetensors.torch import save_file
 
 from hebm_lib import build_model
@@ -17,6 +17,7 @@ from hebm_lib.experiments import load_experiment
 from hebm_lib.metrics.attack import latent_attack
 from hebm_lib.metrics.classifier import DigitClassifier
 from hebm_lib.reproduction import studies
+from hebm_lib.reproduction.bench import family as bench_family
 from hebm_lib.reproduction.results import result_names
 from hebm_lib.reproduction.studies import STUDIES, ablations
 from hebm_lib.reproduction.studies import latent_attack as attack_study
@@ -292,6 +293,8 @@ def test_seeds_are_paired():
 def test_ablations_are_timed_in_one_run(monkeypatch):
     """Two of the registry's entries, one round: a step, and for the one with an energy its chains."""
     monkeypatch.setattr(ablations, "NAMES", ("ablation-h0", "ablation-k15"))
+    monkeypatch.setattr(bench_family, "IN_A_ROW", 1)
+    monkeypatch.setattr(bench_family, "Elsewhere", Here)
     models = ablations.time_ablations(rounds=2)["models"]
     assert models.keys() == {"ablation-h0", "ablation-k15"} and "chain_ms" not in models["ablation-h0"]
     assert 0 < models["ablation-k15"]["chain_ms"] < models["ablation-k15"]["step_ms"]

@@ -124,11 +124,16 @@ def test_the_readme_s_lines_run_from_the_wheel(installed, tmp_path):
 
 
 def test_commands_run_from_the_wheel(installed, tmp_path):
-    """A folder of pictures becomes a data set; a model of it is trained and measured, and cannot be published."""
+    """A folder of pictures becomes a data set; a model of it is trained and measured, and cannot be published.
+
+    A process each for the first and the last command; those between share one, since every start costs seconds.
+    """
     draw_folder(tmp_path / "set", n=60)
     assert "108 to train" in run(installed, tmp_path, "-m", "hebm_lib", "pack", "set", "mine")
-    settings = ["name=mine", "data.name=mine", "training.epochs=1", "training.kl_warmup_epochs=0"]
-    run(installed, tmp_path, "-m", "hebm_lib", "train", "digits", *settings)
-    assert "KL, nats" in run(installed, tmp_path, "-m", "hebm_lib", "evaluate", "mine")
+    settings = "name=mine data.name=mine training.epochs=1 training.kl_warmup_epochs=0"
+    both = "from hebm_lib.__main__ import main\n" + "\n".join(
+        f"assert main({line.split()!r}) == 0" for line in (f"train digits {settings}", "evaluate mine")
+    )
+    assert "KL, nats" in run(installed, tmp_path, "-c", both)
     said = run(installed, tmp_path, "-m", "hebm_lib", "publish", "mine", code=2)
     assert "use a clone of the repository" in said
