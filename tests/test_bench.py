@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, Here
 
 from hebm_lib import JointEBMPrior, LatentSpec, langevin_dynamics
 from hebm_lib.__main__ import main
 from hebm_lib.experiments import load_experiment
 from hebm_lib.reproduction import bench
-from hebm_lib.reproduction.bench import tables, timing
+from hebm_lib.reproduction.bench import steps, tables, timing
 from hebm_lib.reproduction.bench.authors import AuthorsEnergy, AuthorsStep, authors_chain
 from hebm_lib.reproduction.bench.sampling import SETTINGS, Setting, flops, time_sampling
 from hebm_lib.sampling import Perceptron
@@ -24,10 +24,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def result() -> dict:
-    """What ``bench --quick`` measures with one thread, in a process that has two."""
+    """What ``bench --quick`` measures with one thread, in a process that has two; both sides of a step in this process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    found = bench.measure(CPU, quick=True, say=lambda *args, **kwargs: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "Elsewhere", Here)
+        found = bench.measure(CPU, quick=True, say=lambda *args, **kwargs: None)
     given_back = torch.get_num_threads()
     torch.set_num_threads(threads)
     assert given_back == 2
