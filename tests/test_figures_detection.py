@@ -1,11 +1,15 @@
 """What pages 16 and 18 draw: heights, marks and labels are those of the numbers."""
 
+import json
+import shutil
+import subprocess
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
-from hebm_lib.metrics.detection import JointTerms, detection
+from hebm_lib.metrics.detection import JointTerms, detection, read_auprc
 from hebm_lib.reproduction.figures import detection as pictures
 
 
@@ -84,3 +88,29 @@ def test_the_explorer_ranks_with_its_sigma(terms):
         both = torch.cat([-near.at_sigma(2**power), -far.at_sigma(2**power)])
         area = detection(both, torch.arange(120) >= 60).auroc
         assert f"AUROC {area:.2f}" in pictures.explore_sigma(near, far, power).axes[0].get_title()
+
+
+def test_the_browsers_calculator_reads_as_the_library_does():
+    """Its handler is run by Node on a form of plain objects."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    pairs = [(v, p) for v in (0.0, 0.1, 0.2, 0.36, 0.722, 1.0) for p in (0.05, 0.1, 0.36, 0.9)] + [
+        (0.5, 1.0),
+        (1.5, 0.3),
+    ]
+    script = (
+        f"const read = new Function({json.dumps(pictures.READ_AUPRC)});\n"
+        f"for (const [v, p] of {json.dumps(pairs)}) {{ const said = {{}};\n"
+        "read.call({elements: [{value: String(v)}, {value: String(p)}, said]}); console.log(said.value); }"
+    )
+    done = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
+    for (value, prevalence), line in zip(pairs, done.stdout.splitlines(), strict=True):
+        if not (0 <= value <= 1 and 0 < prevalence < 1):
+            assert line == "both numbers lie between 0 and 1"
+            continue
+        found = read_auprc(value, prevalence)
+        assert f"floor {found.floor:.3f}, chance {prevalence:.3f}: {found.verdict}" in line
+        assert f"<strong>{line}</strong>" in pictures.auprc_calculator(value, prevalence), (
+            "before anything is typed in, too"
+        )

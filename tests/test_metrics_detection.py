@@ -10,7 +10,7 @@ from conftest import tiny_model
 from hebm_lib import build_model
 from hebm_lib.data import ImageDataset
 from hebm_lib.experiments import load_experiment
-from hebm_lib.metrics.detection import detection, joint_terms, worst_auprc
+from hebm_lib.metrics.detection import detection, joint_terms, read_auprc, worst_auprc
 from hebm_lib.metrics.hold_out import hold_out
 
 # ---- the decision function ------------------------------------------------------------------------------------------
@@ -135,3 +135,15 @@ def test_a_class_that_is_not_there_cannot_be_held_out():
         hold_out(numbered_set(0, 600), numbered_set(600, 100), 11)
     with pytest.raises(ValueError, match="only"):
         hold_out(numbered_set(0, 300), numbered_set(300, 300), 1)
+
+
+def test_an_auprc_is_read_beside_its_floor_and_chance():
+    """At the floor of the worst ranking it is possible, just below it is not; a perfect one has gone the whole way."""
+    positive = torch.arange(1000) < 360
+    worst, best = (detection(sign * positive.float() + 1e-4 * torch.arange(1000), positive) for sign in (-1, 1))
+    assert read_auprc(worst.auprc + 0.005, 0.36).verdict == "worse than random"
+    assert read_auprc(worst.auprc - 0.005, 0.36).verdict == "impossible"
+    assert read_auprc(best.auprc, 0.36).way == pytest.approx(1, abs=0.01) and read_auprc(0.36, 0.36).way == 0
+    for value, prevalence in ((-0.1, 0.3), (1.1, 0.3), (0.5, 0.0), (0.5, 1.0)):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            read_auprc(value, prevalence)

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from hebm_lib.data import ImageDataset
 
-__all__ = ["Detection", "JointTerms", "auprc_at", "detection", "joint_terms", "tell_apart", "worst_auprc"]
+__all__ = [
+    "Detection",
+    "JointTerms",
+    "ReadAuprc",
+    "auprc_at",
+    "detection",
+    "joint_terms",
+    "read_auprc",
+    "tell_apart",
+    "worst_auprc",
+]
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,55 @@ def worst_auprc(prevalence: float) -> float:
     if not 0 < prevalence < 1:
         raise ValueError(f"a prevalence is between 0 and 1, got {prevalence}")
     return 1 + (1 - prevalence) * math.log(1 - prevalence) / prevalence
+
+
+@dataclass(frozen=True)
+class ReadAuprc:
+    """What a published AUPRC means at a share of positives.
+
+    Attributes:
+        value, prevalence: as given.
+        floor: the smallest area that any ranking can have there.
+        verdict: ``impossible``, below the floor: measured at another share; ``worse than random``, below the prevalence;
+            ``better than random``.
+        way: how far from a random ranking to a perfect one, 0 to 1; negative below random.
+
+    Example:
+        >>> found = read_auprc(0.063, 0.388)  # a VAE's published row for the digit 1, were it measured on the 80/20 split
+        >>> found.verdict, round(found.floor, 3)
+        ('impossible', 0.225)
+        >>> read_auprc(0.063, 0.11).verdict, read_auprc(0.722, 0.388).verdict
+        ('worse than random', 'better than random')
+    """
+
+    value: float
+    prevalence: float
+    floor: float
+    verdict: str
+    way: float
+
+
+def read_auprc(value: float, prevalence: float) -> ReadAuprc:
+    """Read an AUPRC beside its floor and what a random ranking has: the first thing to do with a table of them.
+
+    Floor and prevalence are limits of many images; a small test set may fall a little below either.
+
+    Args:
+        value: the area, 0 to 1.
+        prevalence: share of positives in the test set, between 0 and 1.
+
+    Raises:
+        ValueError: for a value or a share that is none.
+
+    Example:
+        >>> round(read_auprc(0.68, 0.36).way, 2)
+        0.5
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"an AUPRC is between 0 and 1, got {value}")
+    floor = worst_auprc(prevalence)
+    verdict = "impossible" if value < floor else "worse than random" if value < prevalence else "better than random"
+    return ReadAuprc(value, prevalence, floor, verdict, (value - prevalence) / (1 - prevalence))
 
 
 def detection(score: Tensor, positive: Tensor) -> Detection:

@@ -1,5 +1,6 @@
 """Pages 16 and 18: how well scores find unfamiliar images, as bars, histograms and curves."""
 
+import html
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -9,13 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hebm_lib.metrics.detection import JointTerms, auprc_at, detection, worst_auprc
+from hebm_lib.metrics.detection import JointTerms, auprc_at, detection, read_auprc, worst_auprc
 from hebm_lib.plotting import ALPHA, BETA, DATA, REFERENCE
+from hebm_lib.reproduction.explorers import Html
 
 __all__ = [
     "MODEL_COLORS",
     "NEAR",
     "FAR",
+    "READ_AUPRC",
+    "auprc_calculator",
     "draw_bars",
     "draw_sigma",
     "explore_left_out",
@@ -133,6 +137,38 @@ def explore_prevalence(score: Tensor, positive: Tensor, prevalence: float) -> Fi
     ax.set(xlabel="prevalence", ylabel="AUPRC", xlim=(0, 0.62), ylim=(0, 1.02), title=title)
     ax.legend(fontsize=8)
     return fig
+
+
+READ_AUPRC = """
+const [area, share, said] = this.elements, v = +area.value, p = +share.value;
+const floor = 1 + (1 - p) * Math.log(1 - p) / p, way = Math.round(100 * (v - p) / (1 - p));
+said.value = !(area.value && v >= 0 && v <= 1 && p > 0 && p < 1) ? "both numbers lie between 0 and 1"
+  : `floor ${floor.toFixed(3)}, chance ${p.toFixed(3)}: ` + (v < floor ? "impossible, it was measured at another share"
+  : v < p ? "worse than random" : `better than random, ${way} % of the way to a perfect ranking`);
+""".strip().replace("\n", " ")
+"""`read_auprc` for the reader's browser: the handler of a form with two numbers and an output."""
+
+
+def auprc_calculator(value: float, prevalence: float) -> Html:
+    """A form that reads an AUPRC at a share of anomalies, on the page itself: no kernel, no script to load.
+
+    Args:
+        value, prevalence: what stands in it at first.
+    """
+    found = read_auprc(value, prevalence)
+    ends = {
+        "impossible": "impossible, it was measured at another share",
+        "worse than random": "worse than random",
+        "better than random": f"better than random, {round(100 * found.way)} % of the way to a perfect ranking",
+    }
+    said = f"floor {found.floor:.3f}, chance {prevalence:.3f}: {ends[found.verdict]}"
+    number = 'type="number" min="0" max="1" step="0.001" style="width:6em;font-size:1em"'
+    return Html(
+        f'<form class="calculator" onsubmit="return false" oninput="{html.escape(READ_AUPRC)}">'
+        f'<p><label>AUPRC <input {number} value="{value}"></label> &ensp; '
+        f'<label>share of anomalies <input {number} value="{prevalence}"></label></p>'
+        f'<p><output aria-live="polite"><strong>{said}</strong></output></p></form>'
+    )
 
 
 def draw_sigma(
