@@ -219,10 +219,6 @@ def wider() -> Evidence | None:
     return between("fixed-codes", "h10", "base", lambda part: part["distance"]["K"], what, digits=0)
 
 
-def nothing_yet() -> Evidence | None:
-    return None
-
-
 def out_of_distribution() -> Evidence | None:
     parts = stored_study("out-of-distribution")["parts"]
     ours, theirs = ([parts[name]["scores"]["-log p(x, z)"]["auroc"]] for name in ("fashion", "fashion-vlae"))
@@ -253,7 +249,6 @@ MEASURES: dict[str, Callable[[], Evidence | None]] = {
         anomaly,
         more_steps,
         wider,
-        nothing_yet,
         out_of_distribution,
         disentangles,
     )
