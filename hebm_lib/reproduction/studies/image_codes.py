@@ -1,6 +1,7 @@
 """Tables 4 and 5 on images: K and the width of f on the fixed codes of a ladder for natural images, five seeds each.
 
-As `fixed_codes` for MNIST: a ladder is trained once with f = 0 and stands still, α alone learns. Distances are those of
+As `fixed_codes` for MNIST: a ladder is trained once with f = 0 and stands still, α alone learns. So samples with f and
+without it come from one and the same decoder, which two trainings from other first weights do not. Distances are those of
 Table 2 here, Fréchet in EfficientNet-lite0's features, of 1,000 samples to 1,000 test images.
 """
 
@@ -21,7 +22,8 @@ from hebm_lib.training.phases import FixedCodes
 
 __all__ = ["K_VALUES", "PACKS", "RECIPES", "STUDY", "WIDTHS", "ImageLadder", "measure_part"]
 
-PACKS = ("svhn-11k", "celeba-64")
+PACKS = {"svhn-11k": None, "celeba-64": None, "cifar10": ("k150",)}
+"""Image set → the settings that are asked of it; None for all."""
 K_VALUES = (15, 30, 60, 150, 300)
 WIDTHS = (10, 20, 50, 100)
 """The paper's settings; its width 0 is N(0, I), which needs no training."""
@@ -73,14 +75,17 @@ def measure_part(part: str, *, precision: str = "32-true") -> dict:
 
 def parts() -> list[str]:
     """All parts: of each pack its references, then all settings seed by seed."""
-    seeds = [(seed, f"@{seed}" if seed > 1 else "") for seed in SEEDS]
-    settings = ["references", *(f"{name}{suffix}" for _, suffix in seeds for name in RECIPES)]
-    return [f"{pack}/{setting}" for pack in PACKS for setting in settings]
+    suffixes = [f"@{seed}" if seed > 1 else "" for seed in SEEDS]
+    return [
+        f"{pack}/{setting}"
+        for pack, asked in PACKS.items()
+        for setting in ("references", *(f"{name}{suffix}" for suffix in suffixes for name in asked or RECIPES))
+    ]
 
 
 STUDY = Study(
     "image-codes",
-    "K and the width of f (Tables 4, 5) on the fixed codes of svhn-11k-vlae and celeba-64-vlae, five seeds",
+    "K and the width of f (Tables 4, 5) on the fixed codes of VLAE's ladders for images, five seeds",
     {name: () for name in parts()},
     measure_part,
     trains=True,
