@@ -5,7 +5,7 @@ import os
 
 # Before torch is imported, here and in every process that a test or a page starts: two threads that wait for each other on
 # small tensors take twice the time of one, and `make test` has a process for each core.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"
 
 import signal
 import subprocess

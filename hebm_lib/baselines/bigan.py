@@ -50,6 +50,15 @@ class JudgedInference(PointInference):
 
     Attributes:
         critic: D's logit, an `ImageCritic` of images and codes; high for an image with its code.
+
+    Example:
+        >>> from hebm_lib.config import GeneratorConfig, InferenceConfig
+        >>> ladder = {"factors": (), "widths": ()}
+        >>> networks = {"generator": GeneratorConfig(entries=(), **ladder), "inference": InferenceConfig(reads=(), **ladder)}
+        >>> encoder, x = JudgedInference(LatentSpec((3,)), ModelConfig(latent_dims=(3,), **networks)), torch.zeros(2, 1, 8, 8)
+        >>> z = encoder(x).mean
+        >>> z.shape, encoder.critic(x, z).shape
+        (torch.Size([2, 3]), torch.Size([2]))
     """
 
     def __init__(self, latents: LatentSpec, config: ModelConfig):

@@ -47,6 +47,14 @@ class ImageEnergy(ShortRun):
     Attributes:
         energy: E, an `ImageCritic` of images.
         information: T, one of images and codes.
+
+    Example:
+        >>> from hebm_lib.config import GeneratorConfig, InferenceConfig
+        >>> ladder = {"factors": (), "widths": ()}
+        >>> networks = {"generator": GeneratorConfig(entries=(), **ladder), "inference": InferenceConfig(reads=(), **ladder)}
+        >>> both, x = ImageEnergy(LatentSpec((3,)), ModelConfig(latent_dims=(3,), **networks)), torch.zeros(2, 1, 8, 8)
+        >>> both.energy(x).shape, both.information(x, torch.zeros(2, 3)).shape
+        (torch.Size([2]), torch.Size([2]))
     """
 
     def __init__(self, latents: LatentSpec, config: ModelConfig):

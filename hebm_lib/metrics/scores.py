@@ -72,7 +72,13 @@ def bound_score(model, data: ImageDataset, *, seed: int = 0, batch: int = 500) -
 
 @runtime_checkable
 class OwnScore(Protocol):
-    """A model that is not trained on a likelihood and has a decision function of its own: MEG, BiGAN-σ."""
+    """A model that is not trained on a likelihood and has a decision function of its own: MEG, BiGAN-σ.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> isinstance(load_pretrained("digits"), OwnScore)  # its decision function is log p(x, z)
+        False
+    """
 
     def own_score(self, x: Tensor) -> Tensor:
         """Of images ``(n, …)``, ``(n,)``: high for the unfamiliar."""
