@@ -21,7 +21,7 @@ from hebm_lib.model import JointEBM
 from hebm_lib.networks import LadderGenerator
 from hebm_lib.provenance import ROOT
 
-__all__ = ["EXPLORERS", "draw_still", "export_model", "generator_steps", "show"]
+__all__ = ["EXPLORERS", "Html", "draw_still", "export_model", "generator_steps", "show"]
 
 EXPLORERS = {"levels": "mnist", "langevin": "mnist-012-2d"}
 """The book's explorers, each with the published model that it moves."""

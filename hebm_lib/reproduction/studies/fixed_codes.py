@@ -32,6 +32,7 @@ __all__ = [
     "SEEDS",
     "STUDY",
     "Recipe",
+    "StandingLadder",
     "learn_recipe",
     "measure_recipe",
     "recipe_of",
