@@ -69,9 +69,8 @@ class Quadratic(nn.Module):
         return self.c * x.square().flatten(1).sum(1) / 2
 
 
-def test_the_energy_of_a_gaussian_finds_its_precision(digits):
-    """With E = c ‖x‖²/2 and no penalty the loss is linear in c, its slope the difference of mean squares; with the penalty
-    λ c² ‖x‖²/places it is least at a c that is known."""
+def test_the_slope_of_a_quadratic_energy_by_hand(digits):
+    """With E = c ‖x‖²/2 the loss is linear in c but for the penalty λ c² ‖x‖²/places: its slope is known in closed form."""
     model = make("meg").eval()
     x = digits.batch(slice(0, 200))
     model.inference.energy = Quadratic(0.3)

@@ -1,5 +1,6 @@
 """A network that gives an image, or an image and a code, one number: what adversarial baselines learn beside a generator."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -52,8 +53,8 @@ class ImageCritic(nn.Module):
             return self.out(h.to(self.out.weight.dtype)).squeeze(1)
 
 
-def gradient_penalty(critic: nn.Module, x: Tensor) -> Tensor:
-    """``E ‖∇_x critic(x)‖² / pixels``, a scalar whose own gradient reaches the critic; around 0, at the images given.
+def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``E ‖∇_x critic(x)‖² / places``, a scalar whose own gradient reaches the critic; around 0, at the images given.
 
     It is divided by the number of places of an image, not by its channels.
 
