@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hebm_lib.config import EnergyConfig, ExperimentConfig, LangevinConfig, PriorConfig
 
-__all__ = ["gentle", "learned", "learned_prior"]
+__all__ = ["gentle", "learned", "learned_prior", "steady"]
 
 
 def learned_prior(hidden: tuple[int, ...] = (100, 100), *, jumps: int = 60) -> PriorConfig:
@@ -95,3 +95,24 @@ def gentle(config: ExperimentConfig, *, step_size: float = 0.15) -> ExperimentCo
         optimiser=replace(training.optimiser, lr_alpha=5e-5),
     )
     return replace(config, training=training)
+
+
+def steady(config: ExperimentConfig) -> ExperimentConfig:
+    """The same with Adam's own decay rates, (0.9, 0.999), and no KL warm-up: on colour images upper levels are then kept.
+
+    With the terms of the prior at weight 0 nothing holds the codes at first. On street numbers the KL of z_2 passed 1e8
+    within 50 steps, the decoder learned to look away from what comes from above, and z_3 never came back: 46, 5 and 0.1 nats
+    after 14 epochs, a warm-up of 5 epochs or of 12 alike. Without one it is 41, 9 and 7 after three, and with these rates
+    for (0.5, 0.999) the bound is higher by 195 nats there (one seed, half precision).
+
+    Args:
+        config: of a ladder on colour images.
+
+    Example:
+        >>> from hebm_lib.experiments import EXPERIMENTS
+        >>> training = steady(EXPERIMENTS["svhn-11k-vae"]).training
+        >>> training.optimiser.betas, training.kl_warmup_epochs
+        ((0.9, 0.999), 0.0)
+    """
+    optimiser = replace(config.training.optimiser, betas=(0.9, 0.999))
+    return replace(config, training=replace(config.training, optimiser=optimiser, kl_warmup_epochs=0.0))
