@@ -2,14 +2,18 @@
 
 import importlib.util
 import os
+import sys
 
 # Before torch is imported, here and in every process that a test or a page starts: two threads that wait for each other on
 # small tensors take twice the time of one, and `make test` has a process for each core.
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"
 
+# Where no driver lies, that is said at once: torch looks for one at every step of an optimiser.
+if sys.platform == "linux" and not os.path.exists("/dev/nvidiactl"):
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 

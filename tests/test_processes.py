@@ -1,5 +1,8 @@
 """Two processes (gloo, on the CPU) against one process with the doubled batch; and what a trainer does to its process."""
 
+import importlib.metadata
+import sys
+
 import pytest
 import torch
 from conftest import launch_two_processes, tiny_experiment
@@ -9,6 +12,7 @@ from safetensors.torch import load_file
 from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.checkpoint import CheckpointError, latest_checkpoint
 from hebm_lib.sampling.cpu_speed import memory
+from hebm_lib.training.processes import only_its_version
 
 BATCH = 50
 
@@ -103,17 +107,14 @@ for job in jobs:
 def launched(tmp_path_factory):
     """What two processes kept of each job, launched by ``fabric run`` as book/run.md says: ``(job, rank)``.
 
-    One launch for all jobs, each with a trainer of its own; what is resumed is so in processes of its own.
+    One launch for all jobs, each with a trainer of its own: a start costs more than a job.
     """
     folder = tmp_path_factory.mktemp("two")
     (folder / "train.py").write_text(JOBS)
-    jobs = ("two", "shared", "unseeded", "precision", "whole", "stopped")
+    jobs = ("two", "shared", "unseeded", "precision", "whole", "stopped", "resumed")
     launch_two_processes(folder / "train.py", folder, BATCH, *jobs)
-    launch_two_processes(folder / "train.py", folder, BATCH, "resumed")
     return {
-        (job, rank): torch.load(folder / f"{job}{rank}.pt", weights_only=True)
-        for job in (*jobs, "resumed")
-        for rank in (0, 1)
+        (job, rank): torch.load(folder / f"{job}{rank}.pt", weights_only=True) for job in jobs for rank in (0, 1)
     } | {"folder": folder}
 
 
@@ -208,6 +209,22 @@ def test_a_fabric_of_another_precision_is_refused():
     config = tiny_experiment()
     with pytest.raises(ValueError, match="training.precision is '32-true', but this Fabric computes in 'bf16-mixed'"):
         Trainer(build_model(config.model), config, fabric=fabric, progress=False)
+
+
+def test_a_package_is_asked_for_its_version_and_not_imported(monkeypatch):
+    """Fabric wants torchmetrics' version; with torchvision behind it the import takes longer than Fabric's own."""
+    monkeypatch.delitem(sys.modules, "torchmetrics", raising=False)
+    with only_its_version("torchmetrics"):
+        import torchmetrics
+
+        assert torchmetrics.__version__ == importlib.metadata.version("torchmetrics")
+        assert not hasattr(torchmetrics, "Metric")
+        with only_its_version("torchmetrics"):
+            pass
+        assert sys.modules["torchmetrics"] is torchmetrics, "what is imported stays"
+    assert "torchmetrics" not in sys.modules, "who imports it later gets all of it"
+    with only_its_version("no-such-package"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("no-such-package")
 
 
 # ---- the process itself ---------------------------------------------------------------------------------------------

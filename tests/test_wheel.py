@@ -132,7 +132,7 @@ def test_commands_run_from_the_wheel(installed, tmp_path):
     assert "108 to train" in run(installed, tmp_path, "-m", "hebm_lib", "pack", "set", "mine")
     settings = "name=mine data.name=mine training.epochs=1 training.kl_warmup_epochs=0"
     both = "from hebm_lib.__main__ import main\n" + "\n".join(
-        f"assert main({line.split()!r}) == 0" for line in (f"train digits {settings}", "evaluate mine")
+        f"assert main({line.split()!r}) == 0" for line in (f"train digits-gaussian {settings}", "evaluate mine")
     )
     assert "KL, nats" in run(installed, tmp_path, "-c", both)
     said = run(installed, tmp_path, "-m", "hebm_lib", "publish", "mine", code=2)

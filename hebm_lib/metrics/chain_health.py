@@ -13,6 +13,7 @@ from hebm_lib.data import ImageDataset
 from hebm_lib.langevin import metropolis_langevin
 from hebm_lib.metrics.latent_classifier import encode_posterior
 from hebm_lib.metrics.long_run import frechet_distance, read_images
+from hebm_lib.metrics.pixels import decoded
 from hebm_lib.sampling import LogZ
 
 __all__ = ["LONG_RUN", "chain_health", "gain", "lengths_of"]
@@ -96,7 +97,7 @@ def chain_health(
     features = None if classifier is None else read_images(classifier, test.batch(slice(None)))[0]
 
     def distance(z: Tensor) -> float:
-        images = torch.cat([model.decode(part) for part in z.split(500)])
+        images = decoded(model, z)
         return frechet_distance(read_images(classifier, images)[0], features)
 
     z, at = torch.randn(n, d, device=device, generator=noise), 0

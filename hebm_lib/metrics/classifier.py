@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from hebm_lib.checkpoint import CheckpointError, pretrained_folder, replacing
 from hebm_lib.data import ImageDataset, pad_black
+from hebm_lib.metrics.pixels import PART
 
 __all__ = [
     "DigitClassifier",
@@ -199,7 +200,7 @@ def reading_accuracy(classifier: nn.Module, test: ImageDataset) -> dict[str, flo
 
 
 @torch.no_grad()
-def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch: int = 1000) -> Tensor:
+def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch: int = PART) -> Tensor:
     """The class of each image: ``(n, C, S, S) -> (n,)``. Images smaller than the classifier's get a border of black.
 
     They are read where the classifier is, and the answers come back to where they are.
@@ -218,7 +219,7 @@ def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch: int =
 
 
 @torch.no_grad()
-def accuracy(classifier: nn.Module, data: ImageDataset, batch: int = 1000) -> float:
+def accuracy(classifier: nn.Module, data: ImageDataset, batch: int = PART) -> float:
     """Share of a data set's images that get their own label.
 
     Example:

@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 from hebm_lib.metrics.classifier import predict
+from hebm_lib.metrics.pixels import decoded
 
 __all__ = [
     "TraversalReport",
@@ -69,9 +70,7 @@ def traversal_classes(model, classifier: nn.Module, z: Tensor, level: int, unit:
         [[0, 1], [0, 1], [0, 1]]
     """
     walks = model.latents.traverse(z, level, unit, values)
-    with torch.no_grad():
-        images = torch.cat([model.decode(part) for part in walks.flatten(0, 1).split(1000)])
-    return predict(classifier, images).view(len(z), len(values))
+    return predict(classifier, decoded(model, walks.flatten(0, 1))).view(len(z), len(values))
 
 
 def traverse_report(
@@ -139,10 +138,10 @@ def class_change(
         >>> class_change(model, sign, torch.ones(4, 2), -torch.ones(4, 2))
         [1.0, 0.0]
     """
-    before = predict(classifier, model.decode(z))
+    before = predict(classifier, decoded(model, z))
     rates = []
     for levels in groups or single_levels(model):
-        after = predict(classifier, model.decode(model.latents.redraw(z, levels, donors)))
+        after = predict(classifier, decoded(model, model.latents.redraw(z, levels, donors)))
         rates.append((after != before).float().mean().item())
     return rates
 
@@ -179,7 +178,7 @@ def pixel_variance_share(
     """
 
     def look(codes: Tensor) -> Tensor:
-        images = model.decode(codes)
+        images = decoded(model, codes)
         return (images if statistic is None else statistic(images)).reshape(len(codes), -1)
 
     images, others = look(z), look(donors)
@@ -229,7 +228,7 @@ def style_variation(model, z: Tensor, donors: Tensor) -> dict[str, list[float]]:
     """
     spread: dict[str, list[float]] = {"stroke_width": [], "slant": []}
     for level in range(1, model.latents.levels + 1):
-        images = model.decode(model.latents.redraw(z[:, None], level, donors[None]).flatten(0, 1))
+        images = decoded(model, model.latents.redraw(z[:, None], level, donors[None]).flatten(0, 1))
         for name, measure in (("stroke_width", stroke_width), ("slant", slant)):
             spread[name].append(float(np.nanmean(np.nanstd(measure(images).reshape(len(z), len(donors)), axis=1))))
     return spread

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hebm_lib.config import LangevinConfig
 from hebm_lib.data import ImageDataset, pad_black
 from hebm_lib.metrics.classifier import device_of
+from hebm_lib.metrics.pixels import PART, decoded
 from hebm_lib.provenance import rounded
 
 __all__ = ["class_switching", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
@@ -56,7 +57,7 @@ def root_of_covariance(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def read_images(classifier: nn.Module, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
+def read_images(classifier: nn.Module, images: Tensor, batch: int = PART) -> tuple[Tensor, Tensor]:
     """A `DigitClassifier`'s features ``(n, 128)`` and class probabilities ``(n, classes)`` of images in [-1, 1].
 
     Images smaller than the classifier's get a border of black; larger ones raise `ValueError`. They are read where the
@@ -181,7 +182,7 @@ def long_run_report(
         paths.append(path[[step // stride for step in kept]].clone())
     for z in torch.stack(paths, 1):  # (sets, n, d) at one moment
         f = torch.cat([model.prior(codes) for codes in z])
-        images = torch.cat([model.decode(part) for part in z.flatten(0, 1).split(500)])
+        images = decoded(model, z.flatten(0, 1))
         seen, read = read_images(classifier, images)
         distances.append(torch.tensor([frechet_distance(part, features) for part in seen.split(n)]))
         classes.append(read.argmax(1))
@@ -214,7 +215,7 @@ def _reference(model, test: ImageDataset, features: Tensor, shares: Tensor, clas
     """The same measures of ``n`` test images, and of their reconstructions: what the generator can do with good codes."""
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
     some, rest = order[:n], order[n:]
-    rebuilt = torch.cat([model.reconstruct(test.batch(index).to(model.device)) for index in some.split(500)])
+    rebuilt = torch.cat([model.reconstruct(test.batch(index).to(model.device)) for index in some.split(PART)])
     seen, read = read_images(classifier, rebuilt)
     data = look_at(test.batch(some), shares[some]) | {"distance": frechet_distance(features[some], features[rest])}
     return {

@@ -1,11 +1,29 @@
-"""What an image says without any model: its brightness, the entropy of its greys, its nearest training image."""
+"""Many images from codes, and what an image says without any model: brightness, entropy of greys, nearest training image."""
 
 import torch
 from torch import Tensor
 
 from hebm_lib.data import ImageDataset
 
-__all__ = ["grey_entropy", "ink", "nearest"]
+__all__ = ["PART", "decoded", "grey_entropy", "ink", "nearest"]
+
+PART = 100
+"""Images that a network is given at once where there are many and no gradient is asked for.
+
+The feature maps of 1,000 are larger than what the C library keeps from call to call; fetched anew, they take longer than
+the reading of a digit itself."""
+
+
+@torch.no_grad()
+def decoded(model, z: Tensor) -> Tensor:
+    """``g_β(z)`` of many codes, in parts: ``(n, d) -> (n, C, H, W)``.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> decoded(SimpleNamespace(decode=lambda z: z[:, :, None, None]), torch.zeros(250, 3)).shape
+        torch.Size([250, 3, 1, 1])
+    """
+    return torch.cat([model.decode(part) for part in z.split(PART)])
 
 
 def ink(data: ImageDataset) -> Tensor:

@@ -22,6 +22,7 @@ from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.fid import inception_fid, inception_path
 from hebm_lib.metrics.latent_classifier import encode_posterior
 from hebm_lib.metrics.long_run import frechet_distance, read_images
+from hebm_lib.metrics.pixels import decoded
 from hebm_lib.metrics.two_sample import LONG, median_distance, mmd2
 
 __all__ = ["prior_report", "prior_samples"]
@@ -107,7 +108,7 @@ def prior_report(
     half = min(COMPARED, len(codes) // 2)
     bandwidth = median_distance(codes[:half])
     for name, z in samples.items():
-        images = torch.cat([model.decode(part) for part in z.split(500)])
+        images = decoded(model, z)
         distance[name] = frechet_distance(read_images(classifier, images)[0], features)
         if inception_path().is_file():
             fid[name] = inception_fid(test.batch(slice(None)), images)

@@ -1,11 +1,14 @@
 """The processes of a training: which device, which precision, the same weights everywhere, and how they are stopped."""
 
 import contextlib
+import importlib.metadata
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,10 +29,29 @@ __all__ = [
 ]
 
 
+@contextlib.contextmanager
+def only_its_version(package: str) -> Iterator[None]:
+    """While the block runs, importing a package that is not imported yet gives its version and nothing else."""
+    if package in sys.modules:
+        yield
+        return
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        small = ModuleType(package)
+        small.__version__ = importlib.metadata.version(package)
+        sys.modules[package] = small
+    try:
+        yield
+    finally:
+        sys.modules.pop(package, None)
+
+
 def make_fabric(precision: str = "32-true") -> "Fabric":
     """A launched Fabric for this machine: what ``fabric run`` asked for, else one GPU, else the CPU."""
     # Here and not above: it takes as long to import as torch, and who reads or samples does not need it.
-    from lightning_fabric import Fabric
+    # Of torchmetrics it wants the version, and would import it whole for that, torchvision and torch's compiler with it: as
+    # long again.
+    with only_its_version("torchmetrics"):
+        from lightning_fabric import Fabric
 
     if os.environ.get("LT_CLI_USED"):
         # Every choice was made on the command line, reaches Fabric through the environment, and has been launched.

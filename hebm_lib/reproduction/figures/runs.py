@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hebm_lib.metrics.classifier import predict
+from hebm_lib.metrics.pixels import decoded
 from hebm_lib.plotting import ALPHA, BETA, REFERENCE, draw_images, image_grid
 
 __all__ = [
@@ -109,7 +110,7 @@ def _places(box: Box, points: int) -> Tensor:
 @torch.no_grad()
 def read_plane(model, classifier, box: Box, points: int = 61) -> Tensor:
     """Which class the generator draws at each place of the plane of two units: ``(points, points)``, z_2 along rows."""
-    images = torch.cat([model.decode(part) for part in _places(box, points).split(500)])
+    images = decoded(model, _places(box, points))
     return predict(classifier, images).view(points, points)
 
 

@@ -19,6 +19,7 @@ from hebm_lib.config import EnergyConfig, LangevinConfig, TrainingConfig
 from hebm_lib.data import load_dataset
 from hebm_lib.metrics.classifier import load_classifier
 from hebm_lib.metrics.long_run import frechet_distance, read_images
+from hebm_lib.metrics.pixels import decoded
 from hebm_lib.prior import JointEBMPrior
 from hebm_lib.provenance import rounded
 from hebm_lib.reproduction.studies.study import Study
@@ -124,7 +125,7 @@ class Ladder:
 
     def distance(self, z: Tensor) -> float:
         """Digit Fréchet distance of decoded codes to the test images."""
-        images = torch.cat([self.model.decode(part) for part in z.split(500)])
+        images = decoded(self.model, z)
         return frechet_distance(read_images(self.classifier, images)[0], self.features)
 
 

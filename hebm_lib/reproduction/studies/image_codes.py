@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hebm_lib.metrics.natural import image_distances, image_features
+from hebm_lib.metrics.pixels import decoded
 from hebm_lib.provenance import rounded
 from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.fixed_codes import BASE, SEEDS, learn_recipe, reference_codes
@@ -46,7 +47,7 @@ class ImageLadder:
 
     def distance(self, z: Tensor) -> float:
         """Fréchet distance of decoded codes to the test images."""
-        images = torch.cat([self.model.decode(part) for part in z.split(100)])
+        images = decoded(self.model, z)
         return image_distances(self.features, image_features(images.clamp(-1, 1)))["frechet"]
 
 
