@@ -103,3 +103,13 @@ def test_svhn_and_its_control_differ_in_the_phases_of_the_energy_alone():
     assert ours.model.generator == authors.model.generator and ours.model.inference == authors.model.inference
     assert replace(ours.training, energy=control.training.energy) == control.training
     assert control.training.energy.ladder_epochs == control.training.epochs == 100
+
+
+def test_vlae_of_street_numbers_is_the_joint_ebm_s_twin():
+    """Table 2's pair: one model, one order of images, f = 0 to the end in one of them, and no chain then."""
+    ours, vlae = load_experiment("svhn-11k"), load_experiment("svhn-11k-vlae")
+    assert ours.model == vlae.model and ours.data == vlae.data
+    same = replace(ours.training, energy=vlae.training.energy, langevin=vlae.training.langevin)
+    assert same == vlae.training
+    assert vlae.training.energy.ladder_epochs == vlae.training.epochs == 60 and vlae.training.langevin.steps == 0
+    assert vlae.model.prior.start == "zero", "its samples are those of N(0, I)"
