@@ -73,10 +73,10 @@ def repeatable():
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch, request):
     """The tests ask whether measures are taken rightly, not for their third digit: 50 draws of the importance-weighted bound
-    for 1,000; and chains of 500 steps are long, for 2,500, where lengths themselves are not the question."""
+    for 1,000; and chains of 200 steps are long, for 2,500, where lengths themselves are not the question."""
     monkeypatch.setattr(summary, "DRAWS", 50)
     if request.module.__name__ != "test_metrics_chain_health":
-        monkeypatch.setattr(chain_health, "LONG_RUN", 500)
+        monkeypatch.setattr(chain_health, "LONG_RUN", 200)
 
 
 # ---- configs --------------------------------------------------------------------------------------------------------

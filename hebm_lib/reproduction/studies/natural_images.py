@@ -77,6 +77,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
     Returns:
         ``mse`` per pixel in [-1, 1] and ``mse01`` in [0, 1]; ``samples`` and ``reconstructions``, each with ``frechet`` and
         ``kernel``; ``parameters``; for an energy learned with persistent chains ``long``, of samples after 10 K steps.
+        f = 0 needs no chain, and its entry has none.
     """
     langevin = config.training.langevin
     generator = torch.Generator().manual_seed(config.training.seed)
@@ -87,7 +88,8 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
         return image_distances(features, image_features(samples.clamp(-1, 1)))
 
     samples = distances(langevin.steps)
-    long = {"long": distances(10 * langevin.steps)} if model.prior.has_energy and config.model.prior.chains else {}
+    persists = model.prior.has_energy and config.model.prior.chains and langevin.steps
+    long = {"long": distances(10 * langevin.steps)} if persists else {}
     again = torch.cat([model.reconstruct(part) for part in test.split(100)])
     mse = (again - test).square().mean().item()
     return rounded(
