@@ -76,8 +76,8 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
 
     Returns:
         ``mse`` per pixel in [-1, 1] and ``mse01`` in [0, 1]; ``samples`` and ``reconstructions``, each with ``frechet`` and
-        ``kernel``; ``parameters``; for an energy learned with persistent chains ``long``, of samples after 10 K steps.
-        f = 0 needs no chain, and its entry has none.
+        ``kernel``; ``parameters``; for an energy learned with persistent chains ``long``, of samples after 10 K steps, and
+        ``without``, of the same decoder's images of N(0, I). f = 0 needs no chain, and its entry has none.
     """
     langevin = config.training.langevin
     generator = torch.Generator().manual_seed(config.training.seed)
@@ -89,7 +89,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
 
     samples = distances(langevin.steps)
     persists = model.prior.has_energy and config.model.prior.chains and langevin.steps
-    long = {"long": distances(10 * langevin.steps)} if persists else {}
+    ends = {"long": distances(10 * langevin.steps), "without": distances(0)} if persists else {}
     again = torch.cat([model.reconstruct(part) for part in test.split(100)])
     mse = (again - test).square().mean().item()
     return rounded(
@@ -100,7 +100,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
             "reconstructions": image_distances(features, image_features(again.clamp(-1, 1))),
             "parameters": sum(p.numel() for p in model.parameters()),
         }
-        | long
+        | ends
     )
 
 
