@@ -74,7 +74,12 @@ def table2() -> str:
 def natural_rows(pack: str, kind: str) -> list[dict]:
     """What the study found for one system, a dict per training seed."""
     parts, base = load_study("natural-images"), f"{pack}-{kind}" if kind else pack
-    return [part for name, part in parts.items() if name == base or name.startswith(f"{base}@")]
+    found = [part for name, part in parts.items() if name == base or name.startswith(f"{base}@")]
+    if (
+        found and not load_experiment(base).training.langevin.steps
+    ):  # no chain: what is stored as longer is a second draw
+        found = [{key: value for key, value in part.items() if key != "long"} for part in found]
+    return found
 
 
 def mean_of(found: list[dict], pick: Callable[[dict], float], digits: int) -> str:
