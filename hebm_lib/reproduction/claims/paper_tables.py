@@ -75,9 +75,8 @@ def natural_rows(pack: str, kind: str) -> list[dict]:
     """What the study found for one system, a dict per training seed."""
     parts, base = load_study("natural-images"), f"{pack}-{kind}" if kind else pack
     found = [part for name, part in parts.items() if name == base or name.startswith(f"{base}@")]
-    if (
-        found and not load_experiment(base).training.langevin.steps
-    ):  # no chain: what is stored as longer is a second draw
+    # Without a chain, what a run stored as a longer one is a second draw of N(0, I).
+    if found and not load_experiment(base).training.langevin.steps:
         found = [{key: value for key, value in part.items() if key != "long"} for part in found]
     return found
 
