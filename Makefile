@@ -23,7 +23,7 @@ run: $(STAMP)  ## train on the embedded digits (minutes, no download), then eval
 	$(BIN)/python -m hebm_lib evaluate digits
 
 test: $(STAMP)  ## unit tests, examples in docstrings, and every page run again and compared with its stored outputs
-	HEBM_FRAMES=first $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks tests hebm_lib
+	HEBM_FRAMES=first PYTHONPATH=$(abspath tests) $(BIN)/python -m pytest -p quick_start -p no:anyio -n $(JOBS) --dist loadscope --no-loadscope-reorder --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks tests hebm_lib
 
 nightly: $(STAMP)  ## every page with each of its cells run twice in a row, and with another model where it offers one (half an hour)
 	$(BIN)/python -m pytest -n $(JOBS) -m nightly tests

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import Trainer, build_model, load_dataset, load_experiment
 from hebm_lib.algorithm import algorithm_1, parameter_groups

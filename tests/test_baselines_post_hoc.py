@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import quadrature
+from shared import quadrature
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from hebm_lib import LatentSpec, load_dataset, load_pretrained

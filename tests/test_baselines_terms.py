@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 from test_baselines_contract import HIERARCHIES, NONE, make
 from torch import nn
 from torch.distributions import Bernoulli, Independent, Laplace, MultivariateNormal, Normal, kl_divergence

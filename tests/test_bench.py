@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, Here
+from shared import ROOT, Here
 
 from hebm_lib import JointEBMPrior, LatentSpec, langevin_dynamics
 from hebm_lib.__main__ import main

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, Here
+from shared import ROOT, Here
 
 from hebm_lib.__main__ import main
 from hebm_lib.experiments import load_experiment

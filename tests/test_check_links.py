@@ -3,7 +3,7 @@
 import importlib.util
 
 import pytest
-from conftest import ROOT
+from shared import ROOT
 
 
 @pytest.fixture(scope="module")

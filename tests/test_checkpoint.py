@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
 from safetensors.torch import load_file, safe_open, save_file
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import Trainer, build_model, load_dataset, load_experiment, load_pretrained, load_run
 from hebm_lib import checkpoint as checkpoints

@@ -4,7 +4,7 @@ import math
 import statistics
 
 import pytest
-from conftest import ROOT
+from shared import ROOT
 
 from hebm_lib.experiments import EXPERIMENTS, experiment_of, load_experiment
 from hebm_lib.model import BUILDERS

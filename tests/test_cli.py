@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from conftest import PYTHON, ROOT, subprocess_env
+from shared import PYTHON, ROOT, subprocess_env
 
 from hebm_lib import checkpoint, load_run
 from hebm_lib.__main__ import main
@@ -114,7 +114,7 @@ def test_a_seed_in_the_name_has_its_own_folder(here):
 
 def test_a_pack_is_trained_without_new_code(here, monkeypatch):
     import numpy as np
-    from conftest import write_pack
+    from shared import write_pack
 
     images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8)
     write_pack(here / "packs", "my-own", images)

@@ -2,7 +2,7 @@ import dataclasses
 import json
 
 import pytest
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib.config import (
     DataConfig,

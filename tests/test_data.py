@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import require_data, write_pack
 from PIL import Image
+from shared import require_data, write_pack
 
 from hebm_lib import data as data_room
 from hebm_lib import load_dataset

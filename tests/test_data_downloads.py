@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from conftest import write_pack
 from PIL import Image
+from shared import write_pack
 from torchvision import datasets
 
 from hebm_lib import load_dataset

@@ -6,8 +6,8 @@ import shlex
 import numpy as np
 import pytest
 import torch
-from conftest import draw_folder, picture
 from PIL import Image
+from shared import draw_folder, picture
 
 from hebm_lib import load_dataset
 from hebm_lib.__main__ import main

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_experiment
+from shared import tiny_experiment
 
 from hebm_lib import LatentSpec, Trainer, build_model, load_dataset, provenance
 from hebm_lib.__main__ import main

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import ROOT
+from shared import ROOT
 from torch import nn
 from torch.distributions import Independent
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_experiment
+from shared import tiny_experiment
 
 from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.__main__ import main

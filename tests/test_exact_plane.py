@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 

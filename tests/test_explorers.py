@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import BROWSERS, ROOT, axe_script
+from shared import BROWSERS, ROOT, axe_script
 
 from hebm_lib import JointEBM, LatentSpec, load_pretrained
 from hebm_lib.config import GeneratorConfig

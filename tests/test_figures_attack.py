@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.metrics.attack import Attack

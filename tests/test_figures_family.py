@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
-from conftest import ROOT, tiny_model
 from matplotlib.colors import to_hex
+from shared import ROOT, tiny_model
 
 from hebm_lib import Trainer, build_model, load_experiment
 from hebm_lib.experiments import EXPERIMENTS, experiment_of

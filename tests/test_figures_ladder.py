@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 from hebm_lib import build_model, load_experiment
 from hebm_lib.config import GeneratorConfig, InferenceConfig

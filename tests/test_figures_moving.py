@@ -10,8 +10,8 @@ import subprocess
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import BROWSERS, ROOT, axe_script
 from PIL import Image
+from shared import BROWSERS, ROOT, axe_script
 
 from hebm_lib.reproduction.figures.moving import frames
 

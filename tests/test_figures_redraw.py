@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, build_model
 from hebm_lib.metrics.hierarchy import style_variation

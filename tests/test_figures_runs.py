@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 import hebm_lib.reproduction.figures as widgets
 from hebm_lib import LatentSpec, build_model

@@ -8,9 +8,9 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import tiny_model
 from PIL import Image
 from scipy.stats import ttest_rel
+from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.reproduction.figures import worth

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT
+from shared import ROOT
 
 from hebm_lib import load_pretrained
 from hebm_lib.reproduction import claims

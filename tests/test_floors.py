@@ -7,7 +7,7 @@ import sys
 from graphlib import TopologicalSorter
 
 import pytest
-from conftest import ROOT
+from shared import ROOT
 
 LIBRARY = ROOT / "hebm_lib"
 FLOORS = {

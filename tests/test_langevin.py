@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import quadrature
+from shared import quadrature
 
 from hebm_lib import langevin_dynamics
 from hebm_lib.langevin import langevin_block, metropolis_langevin

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import yaml
-from conftest import ROOT
+from shared import ROOT
 
 from hebm_lib.reproduction.claims import SHEET, card
 from hebm_lib.reproduction.claims.evidence import MEASURES, Evidence

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, build_model, load_pretrained
 from hebm_lib.exact import Grid2D, exact_log_evidence

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from shared import ROOT
 
 NAMES = ("_config.yml", "_toc.yml", "notebooks")
 

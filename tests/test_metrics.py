@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import require_data, tiny_model
+from shared import require_data, tiny_model
 from torch import nn
 from torch.distributions import Independent, Normal
 

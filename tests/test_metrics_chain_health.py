@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import JointEBM, JointEBMPrior, LatentSpec, build_model, langevin_dynamics, load_dataset
 from hebm_lib.config import LangevinConfig

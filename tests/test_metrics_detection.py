@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.data import ImageDataset

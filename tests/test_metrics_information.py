@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
 from scipy.integrate import quad
 from scipy.stats import norm
+from shared import tiny_model
 from sklearn.feature_selection import mutual_info_classif
 from test_baselines_contract import make
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
-from conftest import tiny_model
 from scipy.linalg import sqrtm
+from shared import tiny_model
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from hebm_lib import build_model

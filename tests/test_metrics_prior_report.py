@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.config import LangevinConfig, PriorConfig

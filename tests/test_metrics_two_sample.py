@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
 from scipy.spatial.distance import cdist, pdist
+from shared import tiny_model
 from test_baselines_contract import make
 from torch import nn
 from torch.distributions import Independent, Normal

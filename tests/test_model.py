@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import quadrature, tiny_model
+from shared import quadrature, tiny_model
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 

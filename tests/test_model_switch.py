@@ -12,7 +12,7 @@ from queue import Empty
 
 import nbformat
 import pytest
-from conftest import ROOT, load_execute_pages
+from shared import ROOT, load_execute_pages
 
 from hebm_lib.model import BUILDERS
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 from torch.distributions import Independent, Normal
 
 from hebm_lib import LadderGenerator, LadderInference, LatentSpec, build_model, load_experiment

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import ROOT, tiny_experiment, tiny_model
+from shared import ROOT, tiny_experiment, tiny_model
 from torch import nn
 from torch.distributions import Independent, Normal
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset

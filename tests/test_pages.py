@@ -12,8 +12,8 @@ import re
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT, load_execute_pages
 from PIL import Image
+from shared import ROOT, load_execute_pages
 
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEXT_PAGES = sorted((ROOT / "book").glob("*.md"))

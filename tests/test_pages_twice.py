@@ -8,7 +8,7 @@ import copy
 
 import nbformat
 import pytest
-from conftest import ROOT, load_execute_pages
+from shared import ROOT, load_execute_pages
 
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MINUTES = 10

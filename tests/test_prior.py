@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from conftest import quadrature
+from shared import quadrature
 from torch.distributions import MultivariateNormal
 
 from hebm_lib import GaussianPrior, JointEBMPrior, LatentSpec, langevin_dynamics

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
-from conftest import launch_two_processes, tiny_experiment
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
+from shared import launch_two_processes, tiny_experiment
 
 from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.checkpoint import CheckpointError, latest_checkpoint
@@ -19,7 +19,7 @@ BATCH = 50
 JOBS = """
 import os, signal, sys, torch
 from dataclasses import replace
-from conftest import tiny_experiment
+from shared import tiny_experiment
 from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.training import TrainingInterrupted
 

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from conftest import tiny_model
+from shared import tiny_model
 from test_baselines_contract import MODELS, OURS
 from torch import nn
 from torch.distributions import Independent, Normal

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import tiny_experiment
+from shared import tiny_experiment
 
 from hebm_lib import Trainer, build_model, checkpoint, load_dataset
 from hebm_lib.checkpoint import CheckpointError, load_model, pretrained_folder

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import PYTHON, subprocess_env, tiny_experiment, tiny_model
 from safetensors.torch import load_file, safe_open, save_file
+from shared import PYTHON, subprocess_env, tiny_experiment, tiny_model
 
 from hebm_lib import Trainer, build_model, load_dataset, load_run
 from hebm_lib.__main__ import main

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT, tiny_experiment
+from shared import ROOT, tiny_experiment
 
 from hebm_lib.checkpoint import pretrained_folder
 from hebm_lib.experiments import load_experiment

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import PYTHON, subprocess_env
+from shared import PYTHON, subprocess_env
 
 import hebm_lib
 from hebm_lib import JointEBMPrior, LatentSpec, langevin_dynamics, sampling

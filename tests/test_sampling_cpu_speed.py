@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import PYTHON, subprocess_env, tiny_experiment, tiny_model
+from shared import PYTHON, subprocess_env, tiny_experiment, tiny_model
 from torch.func import functional_call, grad, jacfwd, jacrev, vmap
 
 from hebm_lib.model import build_model
@@ -145,7 +145,7 @@ def test_weights_have_the_names_that_they_had_and_both_forms_give_the_same_updat
 
 MEMORY = """
 import ctypes, torch
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 from hebm_lib import data
 from hebm_lib.model import build_model
 from hebm_lib.training import Trainer

@@ -7,8 +7,8 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import Here, tiny_experiment, tiny_model
 from safetensors.torch import save_file
+from shared import Here, tiny_experiment, tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.__main__ import main

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment
+from shared import tiny_experiment
 
 from hebm_lib.data import ImageDataset, load_dataset
 from hebm_lib.experiments import load_experiment

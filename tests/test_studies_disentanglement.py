@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 from torch.distributions import Independent, Normal
 
 from hebm_lib import build_model

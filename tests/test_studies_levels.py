@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment
 from PIL import Image
+from shared import tiny_experiment
 
 from hebm_lib import LatentSpec, build_model
 from hebm_lib.config import PriorConfig

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_experiment
 from PIL import Image
+from shared import tiny_experiment
 
 from hebm_lib import LatentSpec, build_model
 from hebm_lib.experiments import EXPERIMENTS

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.baselines.hvae import HVAE

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import PYTHON, subprocess_env, tiny_experiment, tiny_model
 from lightning_fabric import Fabric
+from shared import PYTHON, subprocess_env, tiny_experiment, tiny_model
 
 from hebm_lib import JointEBM, Trainer, build_model, load_dataset, load_run
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
@@ -508,7 +508,7 @@ def test_resuming_what_cannot_be_resumed(tmp_path):
 
 KILLED = """
 import sys, torch
-from conftest import tiny_experiment
+from shared import tiny_experiment
 from hebm_lib import Trainer, build_model, load_dataset
 from hebm_lib.config import LangevinConfig
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import JointEBMPrior, LatentSpec, Trainer, build_model, load_dataset, load_run
 from hebm_lib.algorithm import algorithm_1, learn_energy, learn_ratio

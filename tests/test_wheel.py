@@ -9,7 +9,7 @@ import tomllib
 import zipfile
 
 import pytest
-from conftest import ROOT, draw_folder, subprocess_env
+from shared import ROOT, draw_folder, subprocess_env
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPTIONAL = sum(PROJECT["optional-dependencies"].values(), [])
