@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hebm_lib import data
+from hebm_lib import JointEBMPrior, data
+from hebm_lib.baselines.jebm import TiltedChain
 from hebm_lib.config import (
     DataConfig,
     ExperimentConfig,
@@ -49,10 +50,18 @@ def repeatable():
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch, request):
     """The tests ask whether measures are taken rightly, not for their third digit: 50 draws of the importance-weighted bound
-    for 1,000; and chains of 200 steps are long, for 2,500, where lengths themselves are not the question."""
+    for 1,000, 20 of the bound itself for 100; chains of 200 steps are long, for 2,500, where lengths themselves are not the
+    question, and log Z is annealed through 200 temperatures for 1,000 where it is not what is tested. Examples in docstrings
+    show what a reader gets."""
+    if isinstance(request.node, pytest.DoctestItem):
+        return
     monkeypatch.setattr(summary, "DRAWS", 50)
+    monkeypatch.setattr(summary, "PLAIN", 20)
     if request.module.__name__ != "test_metrics_chain_health":
         monkeypatch.setattr(chain_health, "LONG_RUN", 200)
+    if request.module.__name__ != "test_log_z":
+        for prior in (JointEBMPrior, TiltedChain):
+            monkeypatch.setitem(prior.log_z.__kwdefaults__, "temperatures", 200)
 
 
 # ---- configs --------------------------------------------------------------------------------------------------------

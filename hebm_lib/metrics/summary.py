@@ -91,8 +91,8 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
     return json.loads(json.dumps(metrics))
 
 
-TIGHTENED, DRAWS = 200, 1000
-"""Test images, and draws of q for each, behind the importance-weighted bound."""
+TIGHTENED, DRAWS, PLAIN = 200, 1000, 100
+"""Test images, draws of q for each behind the importance-weighted bound, and behind the bound that it is compared with."""
 
 
 def measure_worth(model, config: ExperimentConfig, test: ImageDataset, *, log_z: LogZ | None = None) -> dict:
@@ -148,7 +148,7 @@ def tightening(model, test: ImageDataset, seed: int) -> dict:
     x = test.batch(slice(0, TIGHTENED)).to(model.device)
     weighted = importance_weighted_bound(model, x, DRAWS, generator=noise)
     posterior = model.encode(x)  # once: where a chain stands in for a network it is dear
-    draws = [model.log_weight(x, posterior=posterior, generator=noise).double() for _ in range(100)]
+    draws = [model.log_weight(x, posterior=posterior, generator=noise).double() for _ in range(PLAIN)]
     difference = weighted - torch.stack(draws).mean(0)
     error = difference.std().item() / len(x) ** 0.5 if len(x) > 1 else 0.0
     return {"nats": difference.mean().item(), "standard_error": error, "images": len(x), "draws": DRAWS}

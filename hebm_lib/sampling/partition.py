@@ -147,8 +147,8 @@ class _Adjusted:
         self.f, self.z, self.beta = f, z, beta
         self.value, self.slope = value_and_gradient(f, z)
 
-    def step(self, size: float, generator: torch.Generator | None) -> float:
-        """One step of every chain; the share of proposals that were taken."""
+    def step(self, size: float, generator: torch.Generator | None) -> Tensor:
+        """One step of every chain; which proposals were taken, ``(n,)``."""
         half, beta, z = 0.5 * size**2, self.beta, self.z
         noise = {"dtype": z.dtype, "device": z.device, "generator": generator}
         drifted = z + half * (beta * self.slope - z)
@@ -161,7 +161,7 @@ class _Adjusted:
         take = torch.rand(len(z), **noise).log() < gain
         self.z, self.slope = (torch.where(take[:, None], a, b) for a, b in ((there, z), (slope, self.slope)))
         self.value = torch.where(take, value, self.value)
-        return take.double().mean().item()
+        return take
 
 
 def _anneal(f, z: Tensor, betas: list[float], sizes, generator) -> tuple[Tensor, Tensor, list[float]]:
@@ -178,7 +178,8 @@ def _anneal(f, z: Tensor, betas: list[float], sizes, generator) -> tuple[Tensor,
         taken = chain.step(size, generator)
         used.append(size)
         if tune:
-            size = min(max(size * math.exp(0.3 * (taken - ACCEPTED)), 1e-3), 2.0)
+            share = taken.double().mean().item()  # the one step of these that waits for the device
+            size = min(max(size * math.exp(0.3 * (share - ACCEPTED)), 1e-3), 2.0)
     return total, chain.z, used
 
 
