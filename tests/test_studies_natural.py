@@ -11,9 +11,11 @@ from shared import tiny_experiment
 
 from hebm_lib import LatentSpec, build_model
 from hebm_lib.experiments import EXPERIMENTS
+from hebm_lib.metrics import natural
+from hebm_lib.metrics.natural import image_distances
 from hebm_lib.plotting import image_grid
 from hebm_lib.reproduction.claims import evidence, paper_tables
-from hebm_lib.reproduction.studies import image_codes, natural_images
+from hebm_lib.reproduction.studies import image_codes, long_run_faces, natural_images
 from hebm_lib.training.phases import FixedCodes
 
 OTHERS = {"twostage": 150.0, "rae": 90.0, "ncpvae": 130.0, "multincp": 120.0, "lebm": 110.0, "vlae": 60.0}
@@ -106,3 +108,24 @@ def test_an_energy_is_learned_on_the_codes_of_a_pack(monkeypatch):
     assert found["gain"] > 0.3, found
     assert ends["codes"] < found["distance"]["long"] < ends["gaussian"]
     assert image_codes.measure_part("svhn-11k/k60@2") | {"seconds": 0} == found | {"seconds": 0}
+
+
+def test_chains_that_run_on_are_followed_and_drawn(digits, tmp_path, monkeypatch):
+    """Looks at the steps that are named; the distances are those of the images at these steps; a row per moment drawn."""
+    monkeypatch.setattr(natural, "image_features", lambda images: images.flatten(1))
+    monkeypatch.setattr(long_run_faces, "image_features", lambda images: images.flatten(1))
+    monkeypatch.setattr(long_run_faces, "EVERY", 10)
+    monkeypatch.setattr(long_run_faces, "LOOKS", 20)
+    config, test = tiny_experiment(), digits.batch(slice(0, 60))
+    torch.manual_seed(1)
+    model = build_model(config.model).eval()
+    found = long_run_faces.measure_long_run(model, config, test, steps=40, picture=tmp_path / "new" / "chains.webp")
+    assert found["steps"] == [0, 5, 10, 20, 30, 40] and found["looks"] == [0, 5, 20, 40]
+    noise = torch.Generator().manual_seed(config.training.seed)
+    path = model.prior.sample(60, 40, found["step_size"], trajectory=True, every=5, generator=noise)
+    at_the_end = image_distances(test.flatten(1), model.decode(path[-1]).detach().flatten(1))
+    assert found["distance"][-1]["frechet"] == pytest.approx(at_the_end["frechet"], rel=1e-3)
+    assert found["f"][1] == pytest.approx(model.prior(path[1]).mean().item(), abs=1e-3)
+    assert all(low < mean < high for low, mean, high in zip(found["f_low"], found["f"], found["f_high"], strict=True))
+    with Image.open(tmp_path / "new" / "chains.webp") as picture:
+        assert picture.size == (12 * 9 + 1, 5 * 9 + 1), "steps 0, 10 … 40; K is no multiple of 10"

@@ -6,6 +6,7 @@ Fréchet distance of few images is biased upwards, the more the fewer; the kerne
 always of as many real images as generated ones.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -13,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebm_lib.metrics.long_run import frechet_distance
+from hebm_lib.metrics.pixels import decoded
 
-__all__ = ["ImageFeatures", "image_distances", "image_features", "kernel_distance"]
+__all__ = ["ImageFeatures", "image_distances", "image_features", "kernel_distance", "long_chains"]
 
 SIDE = 224
 """Pixels that the network was trained on."""
@@ -119,3 +121,37 @@ def image_distances(real: Tensor, generated: Tensor) -> dict[str, float]:
     if len(real) != len(generated):
         raise ValueError(f"as many real images as generated ones, got {len(real)} and {len(generated)}")
     return {"frechet": frechet_distance(real, generated), "kernel": kernel_distance(real, generated)}
+
+
+@torch.no_grad()
+def long_chains(model, path: Tensor, looks: Sequence[int], real: Tensor) -> dict[str, list]:
+    """f along chains, and how far their images are from real ones at some moments (Fig. 8).
+
+    Args:
+        model: a `JointEBM` or a baseline with the same methods, in evaluation mode.
+        path: states ``(t, n, d)``.
+        looks: indices of the moments at which images are made.
+        real: features of n real images.
+
+    Returns:
+        ``f``, ``f_low``, ``f_high``, mean and middle 80 % at each state; ``distance``, `image_distances` at each look.
+
+    Raises:
+        ValueError: as `image_distances`.
+
+    Example:
+        >>> from hebm_lib import load_pretrained
+        >>> model = load_pretrained("digits")
+        >>> path = model.prior.sample(20, 100, 0.3, trajectory=True, every=50)
+        >>> found = long_chains(model, path, (0, 2), torch.zeros(20, 1280))
+        >>> len(found["f"]), len(found["distance"])
+        (3, 2)
+    """
+    f = torch.stack([model.prior(z) for z in path]).float()
+    images = (decoded(model, path[look]).clamp(-1, 1) for look in looks)
+    return {
+        "f": f.mean(1).tolist(),
+        "f_low": f.quantile(0.1, 1).tolist(),
+        "f_high": f.quantile(0.9, 1).tolist(),
+        "distance": [image_distances(real, image_features(part)) for part in images],
+    }

@@ -13,6 +13,7 @@ from hebm_lib.reproduction.studies import (
     latent_attack,
     levels,
     long_run,
+    long_run_faces,
     natural_images,
     out_of_distribution,
 )
@@ -33,6 +34,7 @@ STUDIES: dict[str, Study] = {
         disentanglement.STUDY,
         levels.STUDY,
         natural_images.STUDY,
+        long_run_faces.STUDY,
     )
 }
 """Every study by its name."""
