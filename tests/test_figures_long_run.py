@@ -1,12 +1,21 @@
 """Pictures of long chains: what stands in which place."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.plotting import image_grid
-from hebm_lib.reproduction.figures.long_run import draw_long_run, explore_chain, plot_class_shares, plot_over_steps
+from hebm_lib.reproduction.figures.long_run import (
+    draw_faces_run,
+    draw_long_run,
+    explore_chain,
+    faces_of,
+    plot_class_shares,
+    plot_over_steps,
+)
 
 
 @pytest.fixture
@@ -56,3 +65,33 @@ def test_the_explorer_shows_the_moment_that_was_asked_for(model):
     fig = explore_chain(model, paths, 16, 200, 100)
     expected = image_grid(model.decode(paths[16][2]), 3)
     assert abs(fig.axes[0].images[0].get_array() - expected).max() < 1e-6
+
+
+@pytest.fixture
+def stored_faces(tmp_path):
+    """Three moments of four chains, 8×8 pixels in RGB, each of one grey that tells which it is."""
+    greys = torch.arange(12.0).view(12, 1, 1, 1) / 6 - 1
+    pixels = image_grid(greys.expand(12, 3, 8, 8), 4)
+    path = tmp_path / "chains.png"
+    Image.fromarray((255 * pixels).round().astype("uint8")).save(path)
+    return path
+
+
+def test_a_picture_of_chains_is_cut_where_its_images_are(stored_faces):
+    faces = faces_of(stored_faces, 3, 4)
+    assert faces.shape == (3, 4, 8, 8, 3) and all(faces[t, c].std() == 0 for t in range(3) for c in range(4))
+    assert faces[2, 1, 0, 0, 0] == round(255 * 9 / 12)
+    with pytest.raises(ValueError, match="no 5 rows and 4 columns"):
+        faces_of(stored_faces, 5, 4)
+
+
+def test_faces_stand_over_their_step_and_every_seed_has_its_lines(stored_faces):
+    faces = faces_of(stored_faces, 3, 4)
+    report = {"K": 50, "steps": [0, 50, 100, 200], "f": [0.0, 1.0, 1.2, 1.3], "f_low": [-1.0] * 4, "f_high": [2.0] * 4}
+    report |= {"looks": [0, 200], "distance": [{"frechet": 30.0}, {"frechet": 20.0}]}
+    fig = draw_faces_run({"1": report, "2": report}, faces, chains=2, references={"f = 0": 25.0})
+    images, f, distance = fig.axes
+    shown = np.asarray(images.images[0].get_array())
+    assert shown.shape == (16, 24, 3) and (shown[8:, 16:] == faces[2, 1]).all()
+    assert images.images[0].get_extent() == [-50, 250, 0, 1]
+    assert len(f.lines) == 3 and list(distance.lines[1].get_ydata()) == [30, 20]

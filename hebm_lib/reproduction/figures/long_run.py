@@ -1,14 +1,25 @@
 """Page 14: Fig. 8's layout, and what the study of long chains measured, over the steps."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from hebm_lib.plotting import ALPHA, BETA, PHI, REFERENCE, draw_images, image_grid, plot_energy_profile
 
-__all__ = ["draw_long_run", "draw_two_lengths", "explore_chain", "plot_class_shares", "plot_over_steps"]
+__all__ = [
+    "draw_faces_run",
+    "draw_long_run",
+    "draw_two_lengths",
+    "explore_chain",
+    "faces_of",
+    "plot_class_shares",
+    "plot_over_steps",
+]
 
 COLORS = (ALPHA, "#E69F00", REFERENCE, "#56B4E9", "#CC79A7")
 
@@ -37,6 +48,59 @@ def draw_long_run(model, path: Tensor, every: int, chains: int = 6, trained_step
     bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=3)
     for ax in (top, bottom):
         ax.grid(False)
+    return fig
+
+
+def faces_of(picture: Path, moments: int, chains: int) -> np.ndarray:
+    """A stored picture of chains (`hebm_lib.reproduction.studies.long_run_faces`), cut: ``(moments, chains, H, W, 3)``.
+
+    Raises:
+        ValueError: where the picture has no such grid, with lines of one pixel between its images.
+    """
+    pixels = np.asarray(Image.open(picture).convert("RGB"))[1:, 1:]
+    high, wide = pixels.shape[0] // moments, pixels.shape[1] // chains
+    if (high * moments, wide * chains) != pixels.shape[:2]:
+        raise ValueError(f"{picture} has no {moments} rows and {chains} columns of images")
+    return pixels.reshape(moments, high, chains, wide, 3).swapaxes(1, 2)[:, :, :-1, :-1]
+
+
+def draw_faces_run(
+    reports: dict[str, dict], faces: np.ndarray, *, chains: int = 5, references: dict[str, float] | None = None
+) -> Figure:
+    """Fig. 8 on faces: a row of images per chain; below, on the same axis, f and the distance to real faces, a line a seed.
+
+    Args:
+        reports: per training seed what the study ``long-run-faces`` measured; the images are of the first.
+        faces: of `faces_of`, a moment every 100 steps.
+        chains: how many have their images drawn.
+        references: label → distance, drawn as horizontal lines.
+    """
+    first = next(iter(reports.values()))
+    every = first["steps"][-1] / (len(faces) - 1)
+    fig, (top, middle, bottom) = plt.subplots(
+        3, 1, figsize=(11, 0.42 * chains + 4.2), height_ratios=(0.42 * chains, 1.6, 1.9), sharex=True
+    )
+    strips = np.concatenate([np.concatenate(list(faces[:, chain]), 1) for chain in range(chains)])
+    extent = (-every / 2, first["steps"][-1] + every / 2, 0, 1)
+    top.imshow(strips, extent=extent, aspect="auto")
+    top.set_yticks([])
+    top.tick_params(bottom=False, labelbottom=False)
+    for place in ("left", "bottom"):
+        top.spines[place].set_visible(False)
+    for (seed, report), style in zip(reports.items(), ("-", "--", ":"), strict=False):
+        middle.plot(report["steps"], report["f"], style, color=ALPHA, label=f"seed {seed}")
+        values = [distance["frechet"] for distance in report["distance"]]
+        bottom.plot(report["looks"], values, style, marker="o", markersize=4, color=ALPHA)
+    middle.fill_between(first["steps"], first["f_low"], first["f_high"], color=ALPHA, alpha=0.2, linewidth=0)
+    for (label, value), (color, style) in zip((references or {}).items(), ((PHI, "--"), (BETA, ":")), strict=False):
+        bottom.axhline(value, color=color, linestyle=style, linewidth=1.2, label=label)
+    for ax in (middle, bottom):
+        ax.axvline(first["K"], color=REFERENCE, linestyle="--", linewidth=1)
+    middle.set_ylabel(r"$f_\alpha$")
+    bottom.set(ylabel="FD to real faces", xlabel="Langevin step", xlim=extent[:2], ylim=(0, None))
+    middle.legend(ncols=len(reports))
+    bottom.legend(ncols=2)
+    top.grid(False)
     return fig
 
 
