@@ -126,14 +126,12 @@ def test_the_readme_s_lines_run_from_the_wheel(installed, tmp_path):
 def test_commands_run_from_the_wheel(installed, tmp_path):
     """A folder of pictures becomes a data set; a model of it is trained and measured, and cannot be published.
 
-    A process each for the first and the last command; those between share one, since every start costs seconds.
+    A process for the first command; the others share one, since every start costs seconds.
     """
     draw_folder(tmp_path / "set", n=60)
     assert "108 to train" in run(installed, tmp_path, "-m", "hebm_lib", "pack", "set", "mine")
     settings = "name=mine data.name=mine training.epochs=1 training.kl_warmup_epochs=0"
-    both = "from hebm_lib.__main__ import main\n" + "\n".join(
-        f"assert main({line.split()!r}) == 0" for line in (f"train digits-gaussian {settings}", "evaluate mine")
-    )
-    assert "KL, nats" in run(installed, tmp_path, "-c", both)
-    said = run(installed, tmp_path, "-m", "hebm_lib", "publish", "mine", code=2)
-    assert "use a clone of the repository" in said
+    commands = {f"train digits-gaussian {settings}": 0, "evaluate mine": 0, "publish mine": 2}
+    lines = [f"assert main({line.split()!r}) == {code}" for line, code in commands.items()]
+    said = run(installed, tmp_path, "-c", "\n".join(["from hebm_lib.__main__ import main", *lines]))
+    assert "KL, nats" in said and "use a clone of the repository" in said
