@@ -57,6 +57,26 @@ def test_table_6_compares_with_the_best_of_the_papers_five(stored):
     assert evidence.cifar_distance() is None
 
 
+def test_long_chains_hold_on_digits_and_on_faces(monkeypatch):
+    """The less certain of the two speaks: faces whose distance rises from 100 to 120 are beyond 1.15 times 100."""
+
+    def part(*distances):
+        return {"K": 150, "looks": [0, 150, 2500], "distance": [{"frechet": value} for value in distances]}
+
+    digits = [{"distance": [90.0, near, 20.0]} for near in (34.0, 30.0, 32.0)]
+    parts = {f"celeba-64{seed}": part(200.0, 100.0, far) for seed, far in (("", 90.0), ("@2", 92.0), ("@3", 91.0))}
+    monkeypatch.setattr(evidence, "metric", lambda name, key: digits)
+    monkeypatch.setattr(evidence, "stored_study", lambda name: {"parts": parts})
+    found = evidence.long_chains()
+    assert "digits" in found.what and found.mean == pytest.approx(1.15 * 32 - 20), "16 to spare; 24 on faces"
+    parts["celeba-64@2"] = part(200.0, 100.0, 120.0)
+    found = evidence.long_chains()
+    assert "faces" in found.what and found.mean == pytest.approx(115 - (90 + 120 + 91) / 3)
+    parts.clear()
+    digits.clear()
+    assert evidence.long_chains() is None
+
+
 def test_the_table_of_a_pack_has_a_row_per_system_and_the_best_first(stored):
     rows = paper_tables.natural_images(("cifar10",)).splitlines()[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == [
