@@ -149,3 +149,5 @@ def test_chains_that_run_on_are_followed_and_drawn(digits, tmp_path, monkeypatch
     assert all(low < mean < high for low, mean, high in zip(found["f_low"], found["f"], found["f_high"], strict=True))
     with Image.open(tmp_path / "new" / "chains.webp") as picture:
         assert picture.size == (12 * 9 + 1, 5 * 9 + 1), "steps 0, 10 … 40; K is no multiple of 10"
+    with Image.open(tmp_path / "new" / "chains-ends.webp") as picture:
+        assert picture.size == (12 * 9 + 1, 2 * 9 + 1)

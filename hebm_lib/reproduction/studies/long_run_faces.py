@@ -19,13 +19,15 @@ from hebm_lib.reproduction.runs import trained
 from hebm_lib.reproduction.studies.natural_images import IMAGES, real_images
 from hebm_lib.reproduction.studies.study import Study
 
-__all__ = ["CHAINS", "EVERY", "PICTURE", "STEPS", "STUDY", "measure_long_run", "write_chains"]
+__all__ = ["CHAINS", "ENDS", "EVERY", "PICTURE", "STEPS", "STUDY", "measure_long_run", "write_chains"]
 
 STEPS, EVERY, LOOKS = 2_500, 100, 500
 """Length of the chains, steps between two pictures, and between two distances; K is looked at as well."""
 CHAINS = 12
 """Chains whose images are kept."""
 PICTURE = ROOT / "book" / "images" / "chains" / "celeba-64.webp"
+"""A row per moment; `ENDS` has the first and the last alone."""
+ENDS = PICTURE.with_name("celeba-64-ends.webp")
 
 
 def write_chains(model, path: torch.Tensor, file: Path) -> None:
@@ -47,7 +49,8 @@ def measure_long_run(
         config: its entry, for K, s and the seed.
         test: real images in [-1, 1], as many as there are chains.
         steps: length of the chains.
-        picture: where the images of some chains are drawn, one every 100 steps.
+        picture: where the images of some chains are drawn, one every 100 steps; beside it, with ``-ends`` behind its name,
+            the first and the last.
 
     Returns:
         ``K``, ``step_size``, ``steps``, the states that are kept; `long_chains` of them, with the steps of its distances as
@@ -61,6 +64,7 @@ def measure_long_run(
     looks = [i for i, step in enumerate(kept) if step == langevin.steps or step % LOOKS == 0]
     if picture is not None:
         write_chains(model, path[[i for i, step in enumerate(kept) if step % EVERY == 0]], picture)
+        write_chains(model, path[[0, -1]], picture.with_stem(picture.stem + "-ends"))
     codes = torch.cat([model.draw(part, generator=noise) for part in test.split(100)])
     found = {"K": langevin.steps, "step_size": langevin.step_size, "steps": kept, "looks": [kept[i] for i in looks]}
     found |= long_chains(model, path, looks, image_features(test))
