@@ -19,16 +19,12 @@ import tyro
 from hebm_lib import checkpoint
 from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.data import Packed, available_datasets, fetch, load_split, pack_folder
-from hebm_lib.evaluation import evaluate_run, metrics_table
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.model import build_model
-from hebm_lib.reproduction import claims as scoreboard
-from hebm_lib.reproduction import publishing
 from hebm_lib.reproduction.results import result_names, results_folder
 from hebm_lib.training import DivergenceError, Trainer, TrainingInterrupted
 
 RUNS = Path("runs")
-INTO_THE_BOOK = ("publish", "classifiers", "scoreboard", "experiments", "study", "bench")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -188,6 +184,8 @@ def evaluate(run_dir: Path, device: str | None) -> None:
         raise ValueError("there is no CUDA device here: evaluate with --device cpu")
     config = checkpoint.read_config(run_dir)
     history = checkpoint.load_state(checkpoint.latest_checkpoint(run_dir))["history"]
+    from hebm_lib.evaluation import evaluate_run, metrics_table  # with matplotlib, which no other command needs
+
     metrics = evaluate_run(checkpoint.load_run(run_dir, device), config, history, run_dir)
     print(metrics_table(metrics, config))
     print(f"figures and tables are in {run_dir}: look at hierarchy_level_1.png (bottom) and the levels above it first;")
@@ -217,42 +215,23 @@ def how_to_train(packed: Packed, name: str, out: Path | None) -> str:
     return f"{f'HEBM_DATA={out} ' if out else ''}python -m hebm_lib train digits {' '.join(settings)}"
 
 
-def publish_classifiers() -> None:
-    publishing.publish_classifiers()
-    scoreboard.write_scoreboard()
+def into_the_book(options: argparse.Namespace, run: Path | None) -> None:
+    """What is done for the book, by libraries that nobody else waits for."""
+    from hebm_lib.reproduction import commands
 
-
-def publish(run_dir: Path, weights: bool) -> None:
-    path = publishing.publish_run(run_dir, weights=weights)
-    scoreboard.write_scoreboard()
-    print(f"published {path.stem}; the scoreboard is filled again")
-
-
-def add_worth(options: argparse.Namespace) -> None:
-    publishing.add_worth(options.names, again=options.again)
-    scoreboard.write_scoreboard()
-
-
-def run_experiments() -> None:
-    from hebm_lib.reproduction.runs import reproduce_runs
-    from hebm_lib.reproduction.studies import run_studies
-
-    reproduce_runs(RUNS)
-    run_studies([])
-    scoreboard.write_scoreboard()
-
-
-def run_study(options: argparse.Namespace) -> None:
-    from hebm_lib.reproduction.studies import run_studies
-
-    run_studies(options.names, again=options.again, precision=options.precision)
-
-
-def run_bench(options: argparse.Namespace) -> None:
-    from hebm_lib.reproduction.bench import bench
-
-    only = options.only
-    bench(quick=options.quick, device=options.device, threads=options.threads, draw=options.draw, only=only)
+    if not getattr(options, "quick", False):
+        results_folder()  # hours of work must not end in "there is no book here"
+    {
+        "publish": lambda: commands.publish(run, weights=not options.numbers_only),
+        "classifiers": commands.publish_classifiers,
+        "scoreboard": commands.write_scoreboard,
+        "worth": lambda: commands.add_worth(options.names, again=options.again),
+        "experiments": lambda: commands.run_experiments(RUNS),
+        "study": lambda: commands.run_studies(options.names, again=options.again, precision=options.precision),
+        "bench": lambda: commands.bench(
+            quick=options.quick, device=options.device, threads=options.threads, draw=options.draw, only=options.only
+        ),
+    }[options.command]()
 
 
 def say_what_the_console_can() -> None:
@@ -284,20 +263,14 @@ def main(arguments: list[str] | None = None) -> int:
         "train": lambda: train(options, rest),
         "resume": lambda: resume(run, rest, options.allow_changes),
         "evaluate": lambda: evaluate(run, options.device),
-        "publish": lambda: publish(run, not options.numbers_only),
         "fetch": lambda: fetch(options.name),
         "pack": lambda: pack(options),
-        "classifiers": publish_classifiers,
-        "scoreboard": scoreboard.write_scoreboard,
-        "worth": lambda: add_worth(options),
-        "experiments": run_experiments,
-        "study": lambda: run_study(options),
-        "bench": lambda: run_bench(options),
     }
     try:
-        if options.command in INTO_THE_BOOK and not getattr(options, "quick", False):
-            results_folder()  # hours of work must not end in "there is no book here"
-        actions[options.command]()
+        if options.command in actions:
+            actions[options.command]()
+        else:
+            into_the_book(options, run)
         sys.stdout.flush()
     except DivergenceError as error:
         complain(error)

@@ -17,6 +17,9 @@ def pytest_configure(config):
     hands_out = getattr(config.option, "numprocesses", None) and not config.option.collectonly
     if hands_out and not hasattr(config, "workerinput"):
         return
+    import matplotlib
+
+    matplotlib.use("Agg")  # figures are looked at as arrays
     config.pluginmanager.import_plugin("shared")
     if getattr(config.option, "nbval", False):
         from forked_kernels import install  # here: processes that only want a config do without Jupyter

@@ -8,15 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from hebm_lib import JointEBMPrior, data
-from hebm_lib.baselines.jebm import TiltedChain
+from hebm_lib import data
 from hebm_lib.config import (
     DataConfig,
     ExperimentConfig,
@@ -28,9 +25,7 @@ from hebm_lib.config import (
     PriorConfig,
     TrainingConfig,
 )
-from hebm_lib.metrics import chain_health, summary
 
-matplotlib.use("Agg")  # figures are looked at as arrays
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,10 +33,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def repeatable():
     """Every test starts from the same random state, and leaves torch's and matplotlib's settings as it found them and no
     figure open."""
+    import matplotlib.pyplot as plt  # here: processes that a test starts want a config, and no figures
+
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small tensors; and the same sums in the same order on every machine
-    with matplotlib.rc_context():
+    with plt.rc_context():
         yield
     plt.close("all")
     torch.set_num_threads(threads)
@@ -53,6 +50,10 @@ def few_draws(monkeypatch, request):
     for 1,000, 20 of the bound itself for 100; chains of 200 steps are long, for 2,500, where lengths themselves are not the
     question, and log Z is annealed through 200 temperatures for 1,000 where it is not what is tested. Examples in docstrings
     show what a reader gets."""
+    from hebm_lib import JointEBMPrior
+    from hebm_lib.baselines.jebm import TiltedChain
+    from hebm_lib.metrics import chain_health, summary
+
     if isinstance(request.node, pytest.DoctestItem):
         return
     monkeypatch.setattr(summary, "DRAWS", 50)

@@ -12,7 +12,7 @@ from hebm_lib.reproduction import results
 from hebm_lib.reproduction.claims import levels
 from hebm_lib.reproduction.claims.family import FAMILY, family
 from hebm_lib.reproduction.claims.paper_tables import table4, table5
-from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
+from hebm_lib.reproduction.claims.robustness import faces_run, latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import OURS, SPLITS, left_out_digit, out_of_distribution
 from hebm_lib.reproduction.results import load_paper, mean_and_sd
 from hebm_lib.reproduction.studies.anomaly import KINDS
@@ -166,6 +166,16 @@ def test_what_the_scoreboard_says_of_figures_8_and_9_is_so():
     assert long_run().count("→") == 2 * len(parts) + 1, "a row per model, and the head"
     areas = {level: v["auddc"] for level, v in load_study("latent-attack")["mnist-capped"]["levels"].items()}
     assert statistics.fmean(areas["1"]) > statistics.fmean(areas["3"]) and latent_attack().count("AUDDC") == 2
+
+
+def test_chains_of_faces_are_followed_seed_by_seed():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in faces_run().splitlines()[2:]]
+    parts = load_study("long-run-faces")
+    assert len(rows) == len(parts)
+    for row, found in zip(rows, parts.values(), strict=True):
+        start, at, end = map(float, row[1:4])
+        assert start > 1.2 * at > at > 1.1 * end, "away from the start, and nearer when training's steps are over"
+        assert abs(float(row[4]) - found["f_codes"]) < 2, "chains end where the codes of faces are"
 
 
 def test_tables_4_and_5_have_a_row_of_mnist():

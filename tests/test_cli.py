@@ -13,8 +13,7 @@ from shared import PYTHON, ROOT, subprocess_env
 from hebm_lib import checkpoint, load_run
 from hebm_lib.__main__ import main
 from hebm_lib.checkpoint import latest_checkpoint, load_state, read_config
-from hebm_lib.reproduction import claims as scoreboard
-from hebm_lib.reproduction import publishing
+from hebm_lib.reproduction import commands, publishing
 
 QUICK = ["--training.epochs", "1", "--training.langevin.steps", "3", "--training.log_every", "7"]
 
@@ -310,7 +309,7 @@ def test_publish(here, monkeypatch, capsys):
     monkeypatch.setattr(publishing, "results_folder", lambda: here / "numbers")
     monkeypatch.setattr(publishing, "measure_model", lambda *a: {"mse": 0.1})
     written = []
-    monkeypatch.setattr(scoreboard, "write_scoreboard", lambda: written.append(True))
+    monkeypatch.setattr(commands, "write_scoreboard", lambda: written.append(True))
     assert main(["publish", "digits-capped"]) == 0
     assert (here / "weights" / "digits-capped.safetensors").is_file()
     assert json.loads((here / "numbers" / "digits-capped.json").read_text())["metrics"] == {"mse": 0.1}

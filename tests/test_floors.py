@@ -149,7 +149,7 @@ def test_no_name_is_offered_by_two_rooms():
 
 def test_to_read_or_sample_takes_no_library_that_is_slow_to_import():
     """Each of these takes as long as torch, or most of it, and only some calls need them: those import them themselves."""
-    slow = ("lightning_fabric", "torchmetrics", "torchvision", "sklearn", "numba")
+    slow = ("lightning_fabric", "torchmetrics", "torchvision", "sklearn", "numba", "matplotlib", "scipy")
     code = f"import sys, hebm_lib.__main__; print(*[name for name in {slow} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.split() == []

@@ -13,7 +13,7 @@ from hebm_lib.reproduction.claims import paper_tables
 from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.ledger import as_csv, ledger
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1, table1_units
-from hebm_lib.reproduction.claims.robustness import latent_attack, long_run
+from hebm_lib.reproduction.claims.robustness import faces_run, latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, out_of_distribution
 from hebm_lib.reproduction.claims.worth import finding, worth_of_energies
 from hebm_lib.reproduction.pages import fill_page
@@ -37,6 +37,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "figure-6": figure6,
     "figure-6-with-variants": partial(figure6, variants=True),
     "figure-8": long_run,
+    "figure-8-faces": faces_run,
     "figure-9": latent_attack,
     "family-mnist": partial(family, "mnist"),
     "family-fashion": partial(family, "fashion"),

@@ -4,7 +4,7 @@ from hebm_lib.reproduction.results import mean_and_spread
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
 
-__all__ = ["latent_attack", "long_run"]
+__all__ = ["faces_run", "latent_attack", "long_run"]
 
 CHAINS = {
     "mnist": "joint EBM, ten digits",
@@ -34,6 +34,18 @@ def long_run() -> str:
         rows.append([label, str(found["K"]), *distances, " → ".join(f), " → ".join(most)])
     header = ["model", "K", "digit Fréchet distance at K", "at 2,500 steps", "mean f, K → 2,500"]
     return table([*header, "share of the commonest class, %"], rows)
+
+
+def faces_run() -> str:
+    """A row per training seed of ``celeba-64``: its samples' distance to real faces as chains go on, and where f ends."""
+    rows = []
+    for name, found in load_study("long-run-faces").items():
+        far = [f"{distance['frechet']:.0f}" for distance in found["distance"]]
+        ends = [f"{found['f'][-1]:.1f}", f"{found['f_codes']:.1f}"]
+        rows.append([name.partition("@")[2] or "1", far[0], far[found["looks"].index(found["K"])], far[-1], *ends])
+    return table(
+        ["faces, seed", "FD: start, N(0, I)", "at K", "at 2,500 steps", "mean f there", "mean f of codes"], rows
+    )
 
 
 def latent_attack() -> str:
