@@ -7,6 +7,7 @@ Two parts more ask what a level changes: of the four of ``svhn`` (Figure 4 as nu
 whose faces have attributes.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -121,6 +122,13 @@ def write_examples(model, config: ExperimentConfig, test: torch.Tensor, path: Pa
     Image.fromarray(pixels).save(path, quality=85, method=6)
 
 
+def ten_times(config: ExperimentConfig) -> ExperimentConfig:
+    """The entry with chains of ten times the steps."""
+    langevin = config.training.langevin
+    longer = replace(langevin, steps=10 * langevin.steps)
+    return replace(config, training=replace(config.training, langevin=longer))
+
+
 def real_images(pack: str, split: str) -> torch.Tensor:
     """The first 1,000 images of a split."""
     return load_split(config_of(pack), split).batch(slice(0, IMAGES))
@@ -213,8 +221,10 @@ def measure_part(name: str, *, precision: str = "32-true") -> dict:
     if real:
         return measure_references(pack)
     run = trained(name, precision=precision)
-    test = real_images(run.config.data.name, "test")
+    test, langevin = real_images(run.config.data.name, "test"), run.config.training.langevin
     write_examples(run.model.eval(), run.config, test, EXAMPLES / f"{name}.webp")
+    if run.config.model.prior.chains and langevin.steps:
+        write_examples(run.model, ten_times(run.config), test, EXAMPLES / f"{name}-long.webp")
     return measure_images(run.model, run.config, test, image_features(test)) | run.budget
 
 
