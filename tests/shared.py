@@ -50,13 +50,14 @@ def few_draws(monkeypatch, request):
     for 1,000, 20 of the bound itself for 100; chains of 200 steps are long, for 2,500, where lengths themselves are not the
     question, and log Z is annealed through 200 temperatures for 1,000 where it is not what is tested. Examples in docstrings
     show what a reader gets."""
-    from hebm_lib import JointEBMPrior
+    from hebm_lib import JointEBMPrior, evaluation
     from hebm_lib.baselines.jebm import TiltedChain
     from hebm_lib.metrics import chain_health, summary
 
     if isinstance(request.node, pytest.DoctestItem):
         return
     monkeypatch.setattr(summary, "DRAWS", 50)
+    monkeypatch.setattr(evaluation, "DRAWS", 50)
     monkeypatch.setattr(summary, "PLAIN", 20)
     if request.module.__name__ != "test_metrics_chain_health":
         monkeypatch.setattr(chain_health, "LONG_RUN", 200)

@@ -93,11 +93,11 @@ def installed(tmp_path_factory):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def run(installed, folder, *command: str, code: int = 0) -> str:
+def run(installed, folder, *command: str) -> str:
     """What a command prints in a folder where data sets lie in ``packs``; the checkout is out of its reach."""
     env = subprocess_env() | {"PYTHONPATH": str(installed), "HEBM_DATA": "packs"}
     done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
@@ -107,31 +107,40 @@ def test_the_wheel_holds_what_the_library_reads(installed):
     assert not (installed / "tests").exists()
 
 
-def test_the_readme_s_lines_run_from_the_wheel(installed, tmp_path):
+@pytest.fixture(scope="module")
+def used(installed, tmp_path_factory):
+    """A folder in which the README's lines ran, then commands on a folder of pictures; and what was said.
+
+    A process for the first command; all else shares one, since every start costs seconds.
+    """
+    folder = tmp_path_factory.mktemp("used")
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use it on your own data")[1].split("\n## ")[0]
     (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
-    line = "print(hl.load_pretrained('digits').sample(2, steps=2).shape)\n"
-    script = tmp_path / "mine.py"
-    script.write_text(
-        "import hebm_lib\nprint(hebm_lib.__file__)\n" + block.replace("epochs=50", "epochs=1") + line, encoding="utf-8"
-    )
-    said = run(installed, tmp_path, "mine.py")
-    assert (
-        str(installed) in said
-        and "torch.Size([2, 1, 8, 8])" in said
-        and (tmp_path / "runs" / "mine" / "config.json").is_file()
-    )
+    settings = "name=drawn data.name=drawn training.epochs=1 training.kl_warmup_epochs=0"
+    commands = {f"train digits-gaussian {settings}": 0, "evaluate drawn": 0, "publish drawn": 2}
+    lines = [
+        "import hebm_lib",
+        "print(hebm_lib.__file__)",
+        block.replace("epochs=50", "epochs=1"),
+        "print(hl.load_pretrained('digits').sample(2, steps=2).shape)",
+        "from hebm_lib.__main__ import main",
+        *(f"assert main({line.split()!r}) == {code}" for line, code in commands.items()),
+    ]
+    (folder / "mine.py").write_text("\n".join(lines), encoding="utf-8")
+    draw_folder(folder / "set", n=60)
+    packed = run(installed, folder, "-m", "hebm_lib", "pack", "set", "drawn")
+    return folder, packed, run(installed, folder, "mine.py")
 
 
-def test_commands_run_from_the_wheel(installed, tmp_path):
-    """A folder of pictures becomes a data set; a model of it is trained and measured, and cannot be published.
+def test_the_readme_s_lines_run_from_the_wheel(installed, used):
+    folder, _, said = used
+    assert str(installed) in said and "torch.Size([2, 1, 8, 8])" in said
+    assert (folder / "runs" / "mine" / "config.json").is_file()
 
-    A process for the first command; the others share one, since every start costs seconds.
-    """
-    draw_folder(tmp_path / "set", n=60)
-    assert "108 to train" in run(installed, tmp_path, "-m", "hebm_lib", "pack", "set", "mine")
-    settings = "name=mine data.name=mine training.epochs=1 training.kl_warmup_epochs=0"
-    commands = {f"train digits-gaussian {settings}": 0, "evaluate mine": 0, "publish mine": 2}
-    lines = [f"assert main({line.split()!r}) == {code}" for line, code in commands.items()]
-    said = run(installed, tmp_path, "-c", "\n".join(["from hebm_lib.__main__ import main", *lines]))
-    assert "KL, nats" in said and "use a clone of the repository" in said
+
+def test_commands_run_from_the_wheel(used):
+    """A folder of pictures becomes a data set; a model of it is trained and measured, and cannot be published."""
+    folder, packed, said = used
+    assert "108 to train" in packed
+    assert "KL, nats" in said and (folder / "runs" / "drawn" / "evaluation.json").is_file()
+    assert "use a clone of the repository" in said

@@ -39,11 +39,13 @@ READERS = {"": "mnist-classifier", "plain_": "mnist-classifier-plain"}
 """Who says which digit a generated image shows: the book's classifier, and for comparison one trained on crisp digits only."""
 
 
-def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: ImageDataset) -> dict:
+def measure_model(
+    model, config: ExperimentConfig, train: ImageDataset, test: ImageDataset, *, draws: int | None = None
+) -> dict:
     """Every number that the book reports of one model, as plain JSON types; per-level values are lists, z_1 first.
 
     The class-based ones need images that the published digit classifier reads, so they are there for MNIST only. What the
-    images do not allow is not measured, and ``left_out`` says why (`left_out`).
+    images do not allow is not measured, and ``left_out`` says why (`left_out`). ``draws`` is of `measure_worth`.
 
     Example:
         >>> import hebm_lib as hl
@@ -68,7 +70,7 @@ def measure_model(model, config: ExperimentConfig, train: ImageDataset, test: Im
         metrics |= {name: value for name, value in asdict(bound).items() if value is not None} | {"mse01": bound.mse01}
     if "class measures" not in reasons:
         metrics |= level_information(model, *labelled(train, test), seed=seed)
-    metrics |= measure_worth(model, config, test, log_z=log_z)
+    metrics |= measure_worth(model, config, test, log_z=log_z, draws=draws)
     if model.latents.total <= PLANAR and "prior_fit" not in reasons:
         metrics["prior_fit"] = prior_fit(model, train, langevin, seed=seed)
     generator = torch.Generator(device=model.device).manual_seed(seed + 1)
@@ -95,12 +97,23 @@ TIGHTENED, DRAWS, PLAIN = 200, 1000, 100
 """Test images, draws of q for each behind the importance-weighted bound, and behind the bound that it is compared with."""
 
 
-def measure_worth(model, config: ExperimentConfig, test: ImageDataset, *, log_z: LogZ | None = None) -> dict:
+def measure_worth(
+    model,
+    config: ExperimentConfig,
+    test: ImageDataset,
+    *,
+    log_z: LogZ | None = None,
+    draws: int | None = None,
+) -> dict:
     """log Z, how much tighter the bound gets with many draws, and where there is an energy what it is worth.
+
+    Args:
+        log_z: of the model's prior, where it is known already.
+        draws: of q per image behind the importance-weighted bound, most of the time where decoders are large; None is 1,000.
 
     Returns:
         Plain JSON types. ``log_z``, the fields of a `LogZ`; ``tightening``, nats that `importance_weighted_bound` with
-        1,000 draws lies above the ELBO, in the mean of the first 200 test images, with its standard error; ``health``, see
+        so many draws lies above the ELBO, in the mean of the first 200 test images, with its standard error; ``health``, see
         `chain_health`, where the prior has an energy.
 
     Example:
@@ -115,7 +128,7 @@ def measure_worth(model, config: ExperimentConfig, test: ImageDataset, *, log_z:
     fields = {name: value for name, value in asdict(log_z).items() if value != float("inf")}
     found = {"log_z": fields}
     if len(test):
-        found["tightening"] = tightening(model, test, seed)
+        found["tightening"] = tightening(model, test, seed, draws or DRAWS)
     if model.prior.has_energy and len(test) >= FEWEST["health"]:
         classifier = load_classifier(READERS[""]).to(model.device) if config.data.name == "mnist" else None
         found["health"] = chain_health(
@@ -142,16 +155,16 @@ def log_z_of(model, seed: int) -> LogZ:
 
 
 @torch.no_grad()
-def tightening(model, test: ImageDataset, seed: int) -> dict:
+def tightening(model, test: ImageDataset, seed: int, draws: int) -> dict:
     """Importance-weighted bound minus ELBO on the same images: log Z falls out, and images differ far less in it."""
     noise = torch.Generator(device=model.device).manual_seed(seed)
     x = test.batch(slice(0, TIGHTENED)).to(model.device)
-    weighted = importance_weighted_bound(model, x, DRAWS, generator=noise)
+    weighted = importance_weighted_bound(model, x, draws, generator=noise)
     posterior = model.encode(x)  # once: where a chain stands in for a network it is dear
-    draws = [model.log_weight(x, posterior=posterior, generator=noise).double() for _ in range(PLAIN)]
-    difference = weighted - torch.stack(draws).mean(0)
+    plain = [model.log_weight(x, posterior=posterior, generator=noise).double() for _ in range(PLAIN)]
+    difference = weighted - torch.stack(plain).mean(0)
     error = difference.std().item() / len(x) ** 0.5 if len(x) > 1 else 0.0
-    return {"nats": difference.mean().item(), "standard_error": error, "images": len(x), "draws": DRAWS}
+    return {"nats": difference.mean().item(), "standard_error": error, "images": len(x), "draws": draws}
 
 
 def exact_log_z(model) -> float:
