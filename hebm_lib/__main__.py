@@ -217,10 +217,10 @@ def how_to_train(packed: Packed, name: str, out: Path | None) -> str:
 
 def into_the_book(options: argparse.Namespace, run: Path | None) -> None:
     """What is done for the book, by libraries that nobody else waits for."""
-    from hebm_lib.reproduction import commands
-
     if not getattr(options, "quick", False):
         results_folder()  # hours of work must not end in "there is no book here"
+    from hebm_lib.reproduction import commands
+
     {
         "publish": lambda: commands.publish(run, weights=not options.numbers_only),
         "classifiers": commands.publish_classifiers,
