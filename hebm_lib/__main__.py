@@ -184,7 +184,7 @@ def evaluate(run_dir: Path, device: str | None) -> None:
         raise ValueError("there is no CUDA device here: evaluate with --device cpu")
     config = checkpoint.read_config(run_dir)
     history = checkpoint.load_state(checkpoint.latest_checkpoint(run_dir))["history"]
-    from hebm_lib.evaluation import evaluate_run, metrics_table  # with matplotlib, which no other command needs
+    from hebm_lib.evaluation import evaluate_run, metrics_table  # with matplotlib, which training does without
 
     metrics = evaluate_run(checkpoint.load_run(run_dir, device), config, history, run_dir)
     print(metrics_table(metrics, config))

@@ -178,7 +178,7 @@ def _anneal(f, z: Tensor, betas: list[float], sizes, generator) -> tuple[Tensor,
         taken = chain.step(size, generator)
         used.append(size)
         if tune:
-            share = taken.double().mean().item()  # the one step of these that waits for the device
+            share = taken.double().mean().item()  # tuning alone waits for the device
             size = min(max(size * math.exp(0.3 * (share - ACCEPTED)), 1e-3), 2.0)
     return total, chain.z, used
 

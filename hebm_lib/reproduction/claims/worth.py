@@ -80,7 +80,7 @@ def faces_found() -> list[str]:
     of = "celeba-64"
     return [
         f"**{mean(of, 'without')} → {mean(of, 'long')}**",
-        "distance of samples to real faces, before and after ten times the steps of training",
+        "distance of samples to real faces, before and after a chain of ten times the steps of training",
         f"the same ladder trained with f = 0: {mean(f'{of}-vlae', 'samples')}; reconstructions: {mean(of, 'reconstructions')}",
     ]
 

@@ -7,16 +7,14 @@ thousand chains from N(0, I), an image every 100 steps; the distances are of `he
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.metrics.long_run import kept_steps
 from hebm_lib.metrics.natural import image_features, long_chains
 from hebm_lib.metrics.pixels import decoded
-from hebm_lib.plotting import image_grid
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
-from hebm_lib.reproduction.studies.natural_images import IMAGES, real_images
+from hebm_lib.reproduction.studies.natural_images import real_images, write_grid
 from hebm_lib.reproduction.studies.study import Study
 
 __all__ = ["CHAINS", "ENDS", "EVERY", "PICTURE", "STEPS", "STUDY", "measure_long_run", "write_chains"]
@@ -33,9 +31,7 @@ ENDS = PICTURE.with_name("celeba-64-ends.webp")
 def write_chains(model, path: torch.Tensor, file: Path) -> None:
     """A picture with a row per moment of ``path``, ``(t, n, d)``, and a column for each of the first chains."""
     images = decoded(model, path[:, :CHAINS].flatten(0, 1)).clamp(-1, 1)
-    pixels = (image_grid(images, CHAINS) * 255).round().astype("uint8")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(file, quality=80, method=6)
+    write_grid(images, CHAINS, file, quality=80)
 
 
 @torch.no_grad()
@@ -74,7 +70,7 @@ def measure_long_run(
 def measure_part(name: str, *, precision: str = "32-true") -> dict:
     """Train a run, or take it from ``runs/``, and let its chains run."""
     run = trained(name, precision=precision)
-    test = real_images(run.config.data.name, "test")[:IMAGES]
+    test = real_images(run.config.data.name, "test")
     return measure_long_run(run.model, run.config, test, picture=PICTURE if name == "celeba-64" else None)
 
 

@@ -105,6 +105,13 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
     )
 
 
+def write_grid(images: torch.Tensor, columns: int, path: Path, *, quality: int) -> None:
+    """Write images in [-1, 1] as one WebP file, row by row; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (image_grid(images, columns) * 255).round().astype("uint8")
+    Image.fromarray(pixels).save(path, quality=quality, method=6)
+
+
 @torch.no_grad()
 def write_examples(model, config: ExperimentConfig, test: torch.Tensor, path: Path) -> None:
     """Write a picture of three rows: the first test images, their reconstructions, samples of training's chain.
@@ -117,9 +124,7 @@ def write_examples(model, config: ExperimentConfig, test: torch.Tensor, path: Pa
     langevin, noise = config.training.langevin, torch.Generator().manual_seed(config.training.seed)
     samples = model.sample(SHOWN, steps=langevin.steps, step_size=langevin.step_size, generator=noise)
     rows = torch.cat([test[:SHOWN], model.reconstruct(test[:SHOWN]), samples]).clamp(-1, 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = (image_grid(rows, SHOWN) * 255).round().astype("uint8")
-    Image.fromarray(pixels).save(path, quality=85, method=6)
+    write_grid(rows, SHOWN, path, quality=85)
 
 
 def ten_times(config: ExperimentConfig) -> ExperimentConfig:
