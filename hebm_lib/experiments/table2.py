@@ -23,14 +23,25 @@ from hebm_lib.config import (
 from hebm_lib.experiments.baselines import NO_CHAIN, NO_ENERGY, one_level
 from hebm_lib.experiments.recipe import gentle, learned_prior, steady
 
-__all__ = ["image_ladder", "table_2_experiments"]
+__all__ = ["STEADY", "as_trained", "image_ladder", "table_2_experiments"]
 
 TABLE_6 = ("vlae", "lebm", "twostage", "rae")
 """Systems of Table 6 among this file's; VLAE, which the paper leaves out there, for its ladder with f = 0."""
-STEADY = {"svhn-11k": ("", "vlae", "vae", "rae"), "celeba-64": ("", "vlae", "vae", "rae")}
+STEADY = {
+    "svhn-11k": (
+        *("", "vlae", "vae", "lvae", "biva", "lebm", "twostage"),
+        *("abp", "sri", "rae", "ncpvae", "multincp", "jebm"),
+    ),
+    "celeba-64": ("", "vlae", "vae", "rae"),
+}
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
 the same first weights. All others were trained before that was found."""
 FEW_STEPS = BaselineConfig(posterior=LangevinConfig(steps=8, step_size=0.15))
+
+
+def as_trained(entry: ExperimentConfig, pack: str, kind: str = "") -> ExperimentConfig:
+    """The entry of one kind of model on an image set, by `steady` where it was trained so: see `STEADY`."""
+    return steady(entry) if kind in STEADY.get(pack, ()) else entry
 
 
 def image_ladder(pack: str) -> ExperimentConfig:
@@ -299,16 +310,15 @@ def table_2_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
         # At the rates of mnist-map f's chains were lost in the last phase, on faces in the first seed, on street numbers in
         # the second. Faces, of four times as many pixels, have the sharper codes.
         ours = gentle(joint, step_size=0.1 if pack == "celeba-64" else 0.2)
-        steadily = STEADY.get(pack, ())
-        found.append(steady(ours) if "" in steadily else ours)
+        found.append(as_trained(ours, pack))
         for kind, (what, model, training) in (earlier_systems(joint) | later_systems(joint)).items():
             if pack == "cifar10" and kind not in TABLE_6:
                 continue
             named = {"name": f"{pack}-{kind}", "description": f"{what}; {pack}"}
             entry = replace(joint, **named, model=model, training=training)
-            if kind in steadily:
-                entry = steady(f_is_0(ours, **named) if kind == "vlae" else entry)
-            found.append(entry)
+            if kind == "vlae" and kind in STEADY.get(pack, ()):
+                entry = f_is_0(ours, **named)
+            found.append(as_trained(entry, pack, kind))
     for kind, (what, model, training) in later_systems(mnist).items():
         found.append(replace(mnist, name=f"mnist-{kind}", description=what, model=model, training=training))
     return found + published_systems()
