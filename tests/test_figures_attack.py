@@ -6,8 +6,7 @@ from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.metrics.attack import Attack
-from hebm_lib.plotting import image_grid
-from hebm_lib.reproduction.figures.attack import attack_rows, draw_attacks, draw_sweep, explore_attack, plot_sweep
+from hebm_lib.reproduction.figures.attack import attack_rows, draw_attacks, explore_attack, plot_success
 
 
 @pytest.fixture
@@ -36,13 +35,6 @@ def test_panels_stand_in_the_order_given():
     assert [text.get_text() for text in fig.axes[0].texts] == ["original", "target", "attacked", "rebuilt"]
 
 
-def test_a_sweep_shows_one_pair_under_every_weight(model, attack):
-    fig = draw_sweep(model, {"one": attack, "two": attack}, 1, (0.0, 0.1, 1.0, 64.0))
-    expected = image_grid(torch.cat([attack.images[:, 1], model.reconstruct(attack.images[:, 1])]), 4)
-    assert (fig.axes[0].images[0].get_array() == expected).all()
-    assert [text.get_text() for text in fig.axes[1].texts] == ["0", "0.1", "1", "64"]
-
-
 def test_the_explorer_says_what_the_change_cost(model, attack):
     x = torch.zeros(3, 1, 8, 8)
     target = torch.full((3, 1, 8, 8), attack.distortion[2, 1].item() / 8 * 2)  # twice as far as the attack went
@@ -51,11 +43,19 @@ def test_the_explorer_says_what_the_change_cost(model, attack):
     assert title.startswith("changed by 50% of the way") and f"{attack.divergence[2, 1]:.2g} nats" in title
 
 
-def test_curves_have_a_point_per_weight():
-    level = {"distortion": [0.9, 0.5, 0.0], "distance": [0.1, 0.3, 1.0], "changed": [1.0, 0.5, 0.0]}
-    fig = plot_sweep({"ours": {"1": level, "2": level}, "theirs": {"1": level}})
+def test_curves_of_success_have_a_panel_per_level_and_a_line_per_seed():
+    def levels(share):
+        at = {"0.1": {"changed": share, "noise": 0.0}, "0.5": {"changed": 2 * share, "noise": 0.05}}
+        return {"1": {"budgets": at}, "2": {"budgets": at}}
+
+    fig = plot_success({"ours": [levels(0.1), levels(0.2)], "theirs": [levels(0.3)]})
     left, right = fig.axes
-    assert len(left.lines) == len(right.lines) == 3
-    assert left.lines[0].get_ydata().tolist() == level["distance"]
-    assert right.lines[2].get_ydata().tolist() == level["changed"]
-    assert left.lines[0].get_alpha() < left.lines[1].get_alpha() and left.lines[2].get_linestyle() == "--"
+    assert len(left.lines) == len(right.lines) == 6  # success and noise of three seeds
+    assert left.lines[2].get_xdata().tolist() == [0, 0.1, 0.5] and left.lines[2].get_ydata().tolist() == [0, 0.2, 0.4]
+    assert left.lines[3].get_ydata().tolist() == [0, 0, 0.05] and left.lines[4].get_linestyle() == "--"
+    assert [text.get_text() for text in fig.legends[0].texts] == [
+        "ours",
+        "ours, random change",
+        "theirs",
+        "theirs, random change",
+    ]

@@ -9,13 +9,11 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from hebm_lib import LatentSpec
 from hebm_lib.metrics.attack import (
-    Attack,
     attack_divergence,
     auddc,
     latent_attack,
     relative_distance,
     share_of_the_way,
-    within_budget,
 )
 
 
@@ -61,6 +59,38 @@ def test_a_linear_encoder_is_attacked_as_the_closed_form_says(level):
         kl = 0.5 * ((x + exact - target).flatten(1).double() @ a.T).square().sum(1)
         assert torch.allclose(attack.divergence[row].double(), kl, rtol=2e-2, atol=1e-4)
         assert torch.allclose(attack.distortion[row].double(), exact.flatten(1).norm(dim=1), rtol=1e-2)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_within_a_budget_a_linear_encoder_is_attacked_as_the_closed_form_says(level):
+    """At the border of the ball d = (AᵀA + λI)⁻¹ AᵀA (x_t - x), λ such that ‖d‖ is the budget: a bisection finds it.
+
+    Where the target's code is nearer than that, nothing of the divergence is left.
+    """
+    model, x, target, budgets, bound = LinearEncoder(), images(3), images(3), (0.05, 0.2), 0
+    attack = latent_attack(model, x, target, level, budgets=budgets, steps=600, rate=0.02)
+    a = (model.weight / model.scale[:, None])[model.latents.columns(level)].double()
+    gram, identity = a.T @ a, torch.eye(16).double()
+    for row, budget in enumerate(budgets):
+        for i in range(3):
+            way = (target[i] - x[i]).flatten().double()
+            low, high = 0.0, 1e6
+            for _ in range(200):
+                middle = (low + high) / 2
+                d = torch.linalg.solve(gram + middle * identity, gram @ way)
+                low, high = (middle, high) if d.norm() > budget * way.norm() else (low, middle)
+            length, left = attack.distortion[row, i].item(), attack.divergence[row, i].item()
+            assert length <= budget * way.norm().item() * 1.0001
+            best = 0.5 * (a @ (d - way)).square().sum().item() if low > 0 else 0.0
+            assert left == pytest.approx(best, rel=1e-3, abs=1e-6)
+            bound += low > 0 and length == pytest.approx(budget * way.norm().item(), rel=1e-3)
+    assert bound >= 3, "mostly the budget binds"
+
+
+@pytest.mark.parametrize("budgets", [(0.0, 0.3), (-0.1,)])
+def test_a_budget_is_positive(budgets):
+    with pytest.raises(ValueError, match="positive share of the way"):
+        latent_attack(LinearEncoder(), images(2), images(2), 1, budgets=budgets)
 
 
 def test_inside_the_box_a_curved_encoder_is_attacked_as_by_l_bfgs_b():
@@ -156,13 +186,3 @@ def test_distances_are_normalised_at_both_ends():
     )
     assert torch.allclose(relative_distance(points[2:3], x, best, target), torch.zeros(1, 2), atol=1e-5)
     assert torch.allclose(share_of_the_way(points[[0, 1, 3]], x, best)[:, 0], torch.tensor([0.0, 1.0, 2.0]), atol=1e-5)
-
-
-def test_the_best_attack_within_a_budget():
-    divergence = torch.tensor([[0.1, 0.1], [0.5, 0.5], [2.0, 2.0]])
-    distortion = torch.tensor([[0.8, 0.9], [0.3, 0.7], [0.0, 0.4]])
-    attack = Attack(torch.arange(6.0).view(3, 2, 1, 1, 1), divergence, distortion)
-    found, chosen = within_budget(attack, distortion, 0.5)
-    assert chosen.tolist() == [1, 2] and found.flatten().tolist() == [2.0, 5.0]
-    with pytest.raises(ValueError, match="add a larger weight"):
-        within_budget(attack, distortion, 0.35)

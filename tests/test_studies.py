@@ -203,19 +203,31 @@ def test_an_attack_on_a_level_in_numbers(digits):
     model.decode = lambda z: decode(torch.cat([0 * z[:, :2], z[:, 2:]], 1))
     first, second = attack_study.draw_pairs(digits, 6)
     x, target = digits.batch(first), digits.batch(second)
-    weights = (0.0, 0.01, 1e6)
-    found = {
-        level: attack_study.measure_attack(
-            model, reader, x, target, digits.labels[second], latent_attack(model, x, target, level, weights, steps=30)
-        )
-        for level in (1, 2)
-    }
-    assert json.loads(json.dumps(found[2])) == found[2]
+    found = {}
     for level in (1, 2):
-        assert found[level]["distortion"][-1] == 0 and found[level]["way"][-1] == 0 == found[level]["changed"][-1]
-        assert found[level]["distance"][-1] == pytest.approx(1, abs=1e-3)
-        assert len(found[level]["auddc"]) == 6 and found[level]["budgets"].keys() == {"0.1", "0.2", "0.3", "0.5"}
-    assert found[2]["way"][0] > found[1]["way"][0]
+        attack = latent_attack(model, x, target, level, budgets=(0.3,), steps=30)
+        found[level] = attack_study.measure_attack(model, reader, x, target, digits.labels[second], attack.images[0])
+    assert found[1].keys() == {"way", "changed", "hit", "seen", "noise"}
+    assert found[2]["way"] > found[1]["way"]
+    untouched = attack_study.measure_attack(model, reader, x, target, digits.labels[second], x)
+    assert untouched["way"] == untouched["changed"] == untouched["seen"] == untouched["noise"] == 0
+
+
+def test_all_levels_are_attacked_within_all_budgets(monkeypatch, digits):
+    model = build_model(tiny_model()).eval()
+    monkeypatch.setattr(attack_study, "published_or_trained", lambda name, precision: model)
+    monkeypatch.setattr(attack_study, "load_classifier", lambda: DigitClassifier(size=8).eval())
+    monkeypatch.setattr(attack_study, "load_split", lambda data, split: digits)
+    monkeypatch.setattr(attack_study, "PAIRS", 12)
+    monkeypatch.setattr(attack_study, "STEPS", 30)
+    found = attack_study.measure_latent_attack("digits")
+    assert json.loads(json.dumps(found)) == found and found["levels"].keys() == {"1", "2"} and found["pairs"] == 12
+    for level in found["levels"].values():
+        left = [at["divergence"] for at in level["budgets"].values()]
+        assert level["start"] >= max(left) and left[2] < level["start"], "d = 0 is among the iterates"
+        assert level["budgets"].keys() == {"0.1", "0.3", "0.5"} and all(
+            at["longer"] > 0 for at in level["budgets"].values()
+        )
 
 
 # ---- the ablations --------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ Attacked level i, original x, target x_t, weight C of the distortion d::
 
     min_d  KL(q(z_i|x + d) ‖ q(z_i|x_t)) + C ‖d‖²      with x + d in [-1, 1]
 
+Without C, and with ``‖d‖`` at most a share of ``‖x - x_t‖`` instead, the attack has a *budget*.
+
 Source: the objective of Gondim-Ribeiro, Tabacof and Valle (2018) and their code, gondimribeiro/adv-attacks-vae, with the
 divergence of one level in the place of the whole code's, as the paper says. From them: the direction of the KL, the sweep
 over C, the best iterate, and AUDDC. Different here: all pairs and all C are one batch; d starts at 0 instead of at noise
@@ -31,7 +33,6 @@ __all__ = [
     "latent_attack",
     "relative_distance",
     "share_of_the_way",
-    "within_budget",
 ]
 
 WEIGHTS = (0.0, *(2.0**k for k in (-6, -4, -2, *range(7), 8, 12)))
@@ -41,7 +42,7 @@ and the divergence with the smallest."""
 
 @dataclass(frozen=True)
 class Attack:
-    """What an attack found, for m values of C and n pairs.
+    """What an attack found, for m values of C, or budgets, and n pairs.
 
     Attributes:
         images: ``x + d``, ``(m, n, C, H, W)`` in [-1, 1].
@@ -80,21 +81,25 @@ def latent_attack(
     level: int | None,
     weights=WEIGHTS,
     *,
+    budgets=None,
     steps: int = 400,
     rate: float = 0.2,
 ) -> Attack:
-    """Attack every pair with every weight.
+    """Attack every pair with every weight, or within every budget.
 
     Args:
         model: a `JointEBM` or a baseline with an inference network, in evaluation mode.
         x, target: original and target images, paired, ``(n, C, H, W)`` in [-1, 1].
         level: which z_i is to become the target's; None takes the whole code.
         weights: values of C.
+        budgets: in the place of weights, with C = 0: the largest ``‖d‖`` that is allowed, as shares of ``‖x - x_t‖``. After
+            each step d is put back into that ball, so levels and models are attacked with the same change.
         steps: of the descent, from d = 0; the best of all iterates is returned, d = 0 among them.
         rate: root mean square over pixels of the first step; it falls to zero along a half cosine.
 
     Raises:
-        ValueError: for unpaired images, or a model whose code no gradient connects with the image.
+        ValueError: for unpaired images, a budget that is not positive, or a model whose code no gradient connects with the
+            image.
 
     Example:
         >>> from hebm_lib import load_dataset, load_pretrained
@@ -104,12 +109,23 @@ def latent_attack(
         (torch.Size([3, 2, 1, 8, 8]), True)
         >>> attack.distortion[2].max().item() < 0.01  # where the change costs that much there is hardly any
         True
+        >>> within = latent_attack(model, x[:2], x[2:], level=1, budgets=(0.3,), steps=5)
+        >>> bool((within.distortion[0] <= 0.3001 * (x[2:] - x[:2]).flatten(1).norm(dim=1)).all())
+        True
     """
     if x.shape != target.shape:
         raise ValueError(f"originals {tuple(x.shape)} and targets {tuple(target.shape)} have to be paired")
+    if budgets is not None and min(budgets) <= 0:
+        raise ValueError(f"a budget is a positive share of the way to the target; got {budgets}")
     columns = slice(None) if level is None else model.latents.columns(level)
-    m, n = len(weights), len(x)
-    cost = torch.tensor(weights, dtype=x.dtype, device=x.device).repeat_interleave(n)
+    m, n = len(weights if budgets is None else budgets), len(x)
+
+    def a_row_each(values) -> Tensor:
+        return torch.tensor(values, dtype=x.dtype, device=x.device).repeat_interleave(n)
+
+    cost = a_row_each(weights if budgets is None else [0.0] * m)
+    way = (target - x).flatten(1).norm(dim=1).repeat(m)
+    limit = way * torch.inf if budgets is None else way * a_row_each(budgets)
     x, target = (images.repeat(m, 1, 1, 1) for images in (x, target))
     with torch.no_grad():
         goal = model.encode(target)
@@ -130,6 +146,8 @@ def latent_attack(
         size = 0.5 * rate * (1 + math.cos(math.pi * (step - 1) / max(steps, 1)))
         size = size / (1 - 0.9**step) * ((1 - 0.99**step) / scale.clamp_min(1e-30)).sqrt()
         d = (x + d.detach() - size.view(-1, 1, 1, 1) * momentum).clamp(-1, 1) - x
+        # Box and ball are convex and hold d = 0, so a shorter d is still in the box.
+        d = d * torch.where(limit < torch.inf, limit / d.flatten(1).norm(dim=1), 1.0).clamp_max(1).view(-1, 1, 1, 1)
     found = best["d"]
     return Attack(
         (x + found).view(m, n, *x.shape[1:]),
@@ -198,31 +216,3 @@ def auddc(distortion: Tensor, distance: Tensor) -> Tensor:
         x, y = np.concatenate([[0.0], x[order]]), np.concatenate([[1.0], y[order]])
         areas.append(np.trapezoid([*y, y.min(), y.min()], [*x, x[-1], 1.0]))
     return torch.tensor(areas)
-
-
-def within_budget(attack: Attack, distortion: Tensor, budget: float) -> tuple[Tensor, Tensor]:
-    """Per pair, the attack that got closest to the target's code without changing more of the image than a budget.
-
-    Args:
-        attack: m weights, n pairs.
-        distortion: ``‖d‖ / ‖x - x_t‖``, ``(m, n)``.
-        budget: the largest distortion that counts.
-
-    Returns:
-        The images ``(n, C, H, W)``, and which weight each is from, ``(n,)``.
-
-    Raises:
-        ValueError: where no attack of a pair stays within the budget; a larger C would.
-
-    Example:
-        >>> divergence, distortion = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.8], [0.2]])
-        >>> attack = Attack(torch.zeros(2, 1, 1, 8, 8), divergence, distortion)
-        >>> images, weight = within_budget(attack, distortion, budget=0.3)
-        >>> images.shape, weight.tolist()
-        (torch.Size([1, 1, 8, 8]), [1])
-    """
-    divergence = attack.divergence.masked_fill(distortion > budget, torch.inf)
-    least, chosen = divergence.min(0)
-    if not least.isfinite().all():
-        raise ValueError(f"no attack stays within {budget} of the way to the target: add a larger weight")
-    return attack.images[chosen, torch.arange(len(chosen))], chosen

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from hebm_lib.checkpoint import checkpoints_of, load_run
+from hebm_lib.checkpoint import checkpoints_of, load_pretrained, load_run, pretrained_folder
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.data import ImageDataset, load_split
 from hebm_lib.experiments import load_experiment
@@ -16,7 +16,16 @@ from hebm_lib.reproduction import publishing
 from hebm_lib.reproduction.results import result_names
 from hebm_lib.training import Trainer
 
-__all__ = ["BOOK_RUNS", "Trained", "missing_runs", "reproduce_runs", "train_or_resume", "trained", "trainer_at"]
+__all__ = [
+    "BOOK_RUNS",
+    "Trained",
+    "missing_runs",
+    "published_or_trained",
+    "reproduce_runs",
+    "train_or_resume",
+    "trained",
+    "trainer_at",
+]
 
 SEEDS = (
     "digits",
@@ -119,6 +128,13 @@ def trained(name: str, *, precision: str = "32-true") -> Trained:
     if precision != "32-true":
         budget["precision"] = precision
     return Trained(load_run(run).to(trainer.model.device).eval(), config, train, budget)
+
+
+def published_or_trained(name: str, *, precision: str = "32-true") -> torch.nn.Module:
+    """A run's model in evaluation mode: with its published weights, or `trained` where they are not published."""
+    if (pretrained_folder() / f"{name}.safetensors").is_file():
+        return load_pretrained(name)
+    return trained(name, precision=precision).model
 
 
 def train_or_resume(name: str, runs: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Page 15: attacked images in the layout of Fig. 9, and curves of a sweep over C."""
+"""Page 15: attacked images in the layout of Fig. 9, and how often an attack succeeds."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +9,7 @@ from torch import Tensor
 from hebm_lib.metrics.attack import Attack
 from hebm_lib.plotting import PHI, REFERENCE, draw_images
 
-__all__ = ["COLUMNS", "attack_rows", "draw_attacks", "draw_sweep", "explore_attack", "plot_sweep"]
+__all__ = ["COLUMNS", "attack_rows", "draw_attacks", "explore_attack", "plot_success"]
 
 COLUMNS = ("original", "target", "attacked", "rebuilt")
 """Fig. 9's four columns."""
@@ -38,49 +38,34 @@ def draw_attacks(panels: list[list[tuple[str, Tensor]]], *, scale: float = 0.5) 
 
 
 @torch.no_grad()
-def draw_sweep(
-    model, attacks: dict[str, Attack], pair: int, weights: tuple[float, ...], *, scale: float = 0.55
-) -> Figure:
-    """One pair under every C: the attacked images and, below them, their reconstructions; a panel per attack."""
-    size = (len(weights) * scale + 0.2, len(attacks) * (2 * scale + 0.55))
-    fig, axes = plt.subplots(len(attacks), 1, figsize=size)
-    for ax, (title, attack) in zip(np.atleast_1d(axes), attacks.items(), strict=True):
-        images = attack.images[:, pair]
-        draw_images(torch.cat([images, model.reconstruct(images)]), len(images), ax=ax, title=title)
-        side = images.shape[-1] + 1
-        for i, weight in enumerate(weights):
-            ax.text((i + 0.5) * side, 2 * side + 2, f"{weight:.4g}", fontsize=7, ha="center", va="top")
-    return fig
-
-
-@torch.no_grad()
 def explore_attack(model, x: Tensor, target: Tensor, attack: Attack, pair: int, row: int) -> Figure:
-    """The explorer: one pair under the attack with the C of one row, in Fig. 9's columns, and what the change cost."""
+    """The explorer: one pair under the attack of one row, in Fig. 9's columns, and what the change cost."""
     images = attack_rows(model, x[pair : pair + 1], target[pair : pair + 1], attack.images[row, pair : pair + 1])
     share = float(attack.distortion[row, pair] / (target[pair] - x[pair]).norm())
     title = f"changed by {share:.0%} of the way; KL left {float(attack.divergence[row, pair]):.2g} nats"
     return draw_images(images, len(COLUMNS), title=title, scale=1.1).figure
 
 
-def plot_sweep(reports: dict[str, dict[str, dict]], *, end: float = 1.0) -> Figure:
-    """What an attack gains for what it changes, a point per C, means over pairs; a shade per level, z_1 the lightest.
+def plot_success(models: dict[str, list[dict]]) -> Figure:
+    """How often another digit is rebuilt, a panel per attacked level: a line per model and training seed.
 
     Args:
-        reports: per model, per level, lists over C named ``distortion``, ``distance`` and ``changed``. The first model is
-            drawn with full lines, the others dashed.
-        end: where the axis of the distortion ends.
+        models: label → per seed its ``levels`` as the study has them: ``{"1": {"budgets": {"0.1": {"changed": …}}}}``. The
+            first model is drawn with full lines, the others dashed; dotted, a random change of the same length.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.1))
-    titles = {"distance": "distance of the rebuilt image from the target", "changed": "rebuilt as another digit"}
-    for number, (label, levels) in enumerate(reports.items()):
-        shades = np.linspace(0.35, 1.0, len(levels))
-        for (level, report), shade in zip(levels.items(), shades, strict=True):
-            for ax, name in zip(axes, titles, strict=True):
-                color = PHI if number == 0 else REFERENCE
-                style = "o-" if number == 0 else "o--"
-                x, y = report["distortion"], report[name]
-                ax.plot(x, y, style, color=color, alpha=shade, ms=3, lw=1.5, label=f"$z_{level}$, {label}")
-    for ax, title in zip(axes, titles.values(), strict=True):
-        ax.set(title=title, xlabel=r"distortion $\|d\|\ /\ \|x - x_t\|$", xlim=(0, end), ylim=(0, 1.05))
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    levels = list(next(iter(models.values()))[0])
+    fig, axes = plt.subplots(1, len(levels), figsize=(8.4, 2.8), sharey=True, squeeze=False)
+    for ax, level in zip(axes[0], levels, strict=True):
+        for number, (label, seeds) in enumerate(models.items()):
+            color, style = (PHI, "o-") if number == 0 else (REFERENCE, "s--")
+            for seed, found in enumerate(seeds):
+                budgets = found[level]["budgets"]
+                x = [0.0, *map(float, budgets)]
+                for key, how, alpha in (("changed", style, 1.0), ("noise", ":", 0.7)):
+                    name = {"changed": label, "noise": f"{label}, random change"}[key] if seed == 0 else None
+                    shares = [0.0, *(at[key] for at in budgets.values())]
+                    ax.plot(x, shares, how, color=color, alpha=alpha, ms=4, lw=1.4, label=name)
+        ax.set(title=f"$z_{level}$ attacked", xlabel=r"budget $\|d\|\ /\ \|x - x_t\|$", ylim=(-0.02, 1))
+    axes[0, 0].set_ylabel("rebuilt as another digit")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
