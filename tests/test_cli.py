@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from forked_python import start_python
 from shared import PYTHON, ROOT, subprocess_env
 
 from hebm_lib import checkpoint, load_run
@@ -202,8 +203,8 @@ def test_a_console_without_greek_letters_prints_what_it_can():
 @pytest.mark.parametrize("sent, code, said", [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
 def test_a_stopped_training_saves_and_says_how_to_go_on(tmp_path, sent, code, said):
     settings = ["--training.epochs", "200", "--training.log_every", "1"]
-    command = [PYTHON, "-m", "hebm_lib", "train", "digits-capped", "--run-dir", str(tmp_path / "run"), *settings]
-    process = subprocess.Popen(command, env=subprocess_env(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = ["-m", "hebm_lib", "train", "digits-capped", "--run-dir", str(tmp_path / "run"), *settings]
+    process = start_python(command, tmp_path)
     deadline, log = time.monotonic() + 120, tmp_path / "run" / "metrics.jsonl"
     while time.monotonic() < deadline and not (log.exists() and log.stat().st_size):
         time.sleep(0.02)
@@ -240,13 +241,13 @@ def test_a_full_disk_names_folder_and_what_is_safe(tmp_path):
     run, script = tmp_path / "run", tmp_path / "full.py"
     script.write_text(FULL_DISK)
     settings = ["--run-dir", str(run), "--training.epochs", "2", *QUICK[2:]]
-    command = [PYTHON, str(script), "train", "digits-capped", *settings]
-    done = subprocess.run(command, env=subprocess_env(), capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
+    done = start_python([str(script), "train", "digits-capped", *settings], tmp_path)
+    _, error = done.communicate(timeout=300)
+    assert done.returncode == 2, error
+    assert "Traceback" not in error
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000014"], "nothing half written is left"
-    assert f"{run / 'checkpoints' / 'step-00000028'}" in done.stderr and "could not be written" in done.stderr
-    assert f"The last good checkpoint, {latest_checkpoint(run)}, stays" in done.stderr and "MB free" in done.stderr
+    assert f"{run / 'checkpoints' / 'step-00000028'}" in error and "could not be written" in error
+    assert f"The last good checkpoint, {latest_checkpoint(run)}, stays" in error and "MB free" in error
     assert load_run(run).latents.dims == (2, 8)
 
 

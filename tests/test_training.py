@@ -4,14 +4,14 @@ import json
 import math
 import os
 import signal
-import subprocess
 import time
 from dataclasses import replace
 
 import pytest
 import torch
+from forked_python import start_python
 from lightning_fabric import Fabric
-from shared import PYTHON, subprocess_env, tiny_experiment, tiny_model
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import JointEBM, Trainer, build_model, load_dataset, load_run
 from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
@@ -522,7 +522,7 @@ Trainer(build_model(config.model), config, sys.argv[1], progress=False).fit(load
 def test_killed_with_sigkill_and_resumed_the_weights_are_bit_identical(tmp_path):
     script, run = tmp_path / "train.py", tmp_path / "run"
     script.write_text(KILLED)
-    victim = subprocess.Popen([PYTHON, str(script), str(run)], env=subprocess_env())
+    victim = start_python([str(script), str(run)], tmp_path)
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and victim.poll() is None:
