@@ -33,6 +33,7 @@ STEADY = {
         *("abp", "sri", "rae", "ncpvae", "multincp", "jebm"),
     ),
     "celeba-64": ("", "vlae", "vae", "rae"),
+    "cifar10": ("", "vlae"),
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
 the same first weights. All others were trained before that was found."""
