@@ -141,7 +141,6 @@ def learn_ladder(
         posterior: q_φ(z|x).
         energy: take f_α into the bound; False learns the ladder of a Gaussian prior, f = 0.
     """
-    # The bound's terms, with log p_β(x|z) = -SSE / (2σ²) up to a constant.
     bound = model.elbo(x, z=z, posterior=posterior)
     kl = bound.kl.sum(1)
     if config.kl_weights:
@@ -150,7 +149,9 @@ def learn_ladder(
     # Warm-up weighs KL and energy alike: f alone would pull the codes outwards with nothing to hold them.
     warm = min(1.0, epoch / config.kl_warmup_epochs) if config.kl_warmup_epochs else 1.0
     prior_terms = kl - bound.energy if energy else kl
-    loss = (bound.sse / (2 * model.sigma**2) + warm * prior_terms).mean()
+    # Of Gaussian pixels -log p_β(x|z) is SSE / (2σ²) up to a constant.
+    error = bound.sse / (2 * model.sigma**2) if model.likelihood == "gaussian" else -bound.reconstruction
+    loss = (error + warm * prior_terms).mean()
     yield Update("beta_phi", loss, {"sse": bound.sse.mean(), "kl": bound.kl.mean(0), "loss": loss})
 
 

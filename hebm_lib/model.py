@@ -155,6 +155,10 @@ def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
     return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
 
 
+LIKELIHOODS = ("gaussian", "laplace", "bernoulli")
+"""Kinds of pixels that a `JointEBM` can have."""
+
+
 class JointEBM(nn.Module):
     """``p(x, z) = p_β(x|z) p_α(z)`` (Eq. 2) with an inference network ``q_φ(z|x)`` (Eq. 7).
 
@@ -164,9 +168,11 @@ class JointEBM(nn.Module):
             1)``, batch shape ``(n,)`` and event shape ``(d,)``.
         prior: p_α, a `JointEBMPrior`, or a `GaussianPrior` for the same model without the energy. The levels are its.
         sigma: σ of Eq. 4, in units of the [-1, 1] image range.
+        likelihood: log p(x|z). ``"gaussian"`` is Eq. 4; ``"laplace"`` has noise of scale σ; ``"bernoulli"`` has pixels that
+            are on with the probability that a grey value says, and no σ.
 
     Raises:
-        ValueError: if the parts disagree on the latent's levels, or σ is not positive.
+        ValueError: if the parts disagree on the latent's levels, σ is not positive, or there is no such likelihood.
 
     Example:
         >>> from torch.distributions import Normal
@@ -181,7 +187,9 @@ class JointEBM(nn.Module):
 
     gaussian_posterior, bounds_levels = True, False
 
-    def __init__(self, generator: nn.Module, inference: nn.Module, prior: Prior, sigma: float):
+    def __init__(
+        self, generator: nn.Module, inference: nn.Module, prior: Prior, sigma: float, likelihood: str = "gaussian"
+    ):
         super().__init__()
         ladders = [part for part in (generator, inference) if isinstance(part, LadderGenerator | LadderInference)]
         if any(ladder.latents != prior.latents for ladder in ladders):
@@ -189,7 +197,10 @@ class JointEBM(nn.Module):
             raise ValueError(f"generator, inference and prior disagree on the levels: {dims}")
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}")
+        if likelihood not in LIKELIHOODS:
+            raise ValueError(f"there is no likelihood {likelihood!r}; there are {', '.join(LIKELIHOODS)}")
         self.generator, self.inference, self.prior, self.sigma = generator, inference, prior, float(sigma)
+        self.likelihood = likelihood
 
     @property
     def latents(self) -> LatentSpec:
@@ -255,7 +266,7 @@ class JointEBM(nn.Module):
         return self.decode(self.prior.sample(n, steps, step_size, generator=generator))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """``log p_β(x|z) = -‖x - g(z)‖²/(2σ²) - (D/2) log(2πσ²)``, shape ``(n,)``."""
+        """``log p_β(x|z)``, shape ``(n,)``; of Gaussian pixels ``-‖x - g(z)‖²/(2σ²) - (D/2) log(2πσ²)``."""
         return self.pixel_log_likelihood(x, self.decode(z))
 
     def sse(self, x: Tensor, z: Tensor) -> Tensor:
@@ -263,8 +274,17 @@ class JointEBM(nn.Module):
         return self._squared_error(x, self.decode(z))
 
     def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
-        """``log N(x; mean, σ² I)`` of images around their mean images, shape ``(n,)``; `ValueError` for another shape."""
+        """``log p(x|z)`` of images around their mean images, ``(n,)``: ``log N(x; mean, σ² I)``, or that of `likelihood`.
+
+        Raises:
+            ValueError: for images of another shape than the mean images, or of whole numbers.
+        """
+        if self.likelihood == "bernoulli":
+            return bernoulli_log_likelihood(x, mean)
         pixels = math.prod(x.shape[1:])
+        if self.likelihood == "laplace":
+            check_paired(x, mean)
+            return -((x - mean).abs().flatten(1) / self.sigma).sum(1) - pixels * math.log(2 * self.sigma)
         sse = self._squared_error(x, mean)
         return -sse / (2 * self.sigma**2) - 0.5 * pixels * math.log(2 * math.pi * self.sigma**2)
 
@@ -411,7 +431,7 @@ def build_prior(config: ModelConfig) -> nn.Module:
 @register("joint-ebm")
 def build_joint_ebm(config: ModelConfig) -> JointEBM:
     prior = build_prior(config)  # before the ladders: the order in which fresh weights are drawn
-    return JointEBM(*build_ladder(config), prior, config.sigma)
+    return JointEBM(*build_ladder(config), prior, config.sigma, config.baseline.likelihood)
 
 
 def check_paired(x: Tensor, mean: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -45,22 +46,43 @@ def exaggerated(name: str):
 # ---- pixels ---------------------------------------------------------------------------------------------------------
 
 
-def with_pixels(likelihood):
-    return build_model(tiny_model(kind="vlae", prior=NONE, baseline=BaselineConfig(likelihood=likelihood))).eval()
+def with_pixels(likelihood, kind="vlae"):
+    return build_model(tiny_model(kind=kind, prior=NONE, baseline=BaselineConfig(likelihood=likelihood))).eval()
 
 
-def test_the_three_likelihoods_are_torchs(x):
+@pytest.mark.parametrize("kind", ["vlae", "joint-ebm"])
+def test_the_three_likelihoods_are_torchs(x, kind):
     z = torch.randn(6, 5)
     for likelihood, density in (("gaussian", Normal), ("laplace", Laplace)):
-        model = with_pixels(likelihood)
+        model = with_pixels(likelihood, kind)
         expected = density(model.decode(z), model.sigma).log_prob(x).flatten(1).sum(1)
         torch.testing.assert_close(model.log_likelihood(x, z), expected)
         torch.testing.assert_close(model.elbo(x, z=z).reconstruction, expected)
-    model = with_pixels("bernoulli")
+    model = with_pixels("bernoulli", kind)
     on = Bernoulli((model.decode(z) + 1) / 2)
     black_and_white = torch.where(x > 0, 1.0, -1.0)
     expected = on.log_prob((black_and_white + 1) / 2).flatten(1).sum(1)
     torch.testing.assert_close(model.log_likelihood(black_and_white, z), expected)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+def test_with_f_0_algorithm_1_moves_a_ladder_as_vlaes_bound_does(x, likelihood):
+    """Both losses from the same weights and noise, with the energy's half left out; they differ by a constant."""
+    slopes = []
+    for kind in ("vlae", "joint-ebm"):
+        torch.manual_seed(3)
+        model = with_pixels(likelihood, kind).train()
+        steps = model.algorithm if kind == "vlae" else partial(algorithm_1, model)
+        (update,) = steps(x, replace(STEP, kl_warmup_epochs=0), 1.0, gen(4))
+        slopes.append(torch.autograd.grad(update.loss, [*model.generator.parameters(), *model.inference.parameters()]))
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_there_are_three_likelihoods():
+    ladder = with_pixels("gaussian")
+    with pytest.raises(ValueError, match="no likelihood 'poisson'; there are gaussian, laplace, bernoulli"):
+        JointEBM(ladder.generator, ladder.inference, ladder.prior, 0.3, likelihood="poisson")
 
 
 def test_a_grey_image_counts_as_the_mean_over_its_black_and_white_versions(x):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hebm_lib.algorithm import Update
 from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
 from hebm_lib.langevin import check_chain, langevin_dynamics
-from hebm_lib.model import Draw, JointEBM, bernoulli_log_likelihood, check_paired, gaussian_kl
+from hebm_lib.model import Draw, JointEBM, gaussian_kl
 from hebm_lib.prior import Prior
 
 __all__ = ["VariationalBaseline", "exact_or_chain", "gaussian_kl_between", "gaussian_log_prob", "no_energy"]
@@ -121,24 +121,10 @@ class VariationalBaseline(JointEBM):
     """
 
     def __init__(self, generator, inference, prior, sigma: float, settings: BaselineConfig, groups=None):
-        super().__init__(generator, inference, prior, sigma)
+        super().__init__(generator, inference, prior, sigma, settings.likelihood)
         self.settings = settings
         sizes = [1 / size for size in groups or self.latents.dims for _ in range(size)]
         self.register_buffer("free_share", torch.tensor(sizes), persistent=False)
-
-    def pixel_log_likelihood(self, x: Tensor, mean: Tensor) -> Tensor:
-        """``log p(x|z)`` of images around their mean images, ``(n,)``; for Bernoulli pixels `bernoulli_log_likelihood`.
-
-        Raises:
-            ValueError: for images of another shape than the mean images, or of whole numbers.
-        """
-        if self.settings.likelihood == "laplace":
-            check_paired(x, mean)
-            error = (x - mean).abs().flatten(1)
-            return -(error / self.sigma).sum(1) - error.shape[1] * math.log(2 * self.sigma)
-        if self.settings.likelihood == "bernoulli":
-            return bernoulli_log_likelihood(x, mean)
-        return super().pixel_log_likelihood(x, mean)
 
     # ---- the bound --------------------------------------------------------------------------------------------------
 
