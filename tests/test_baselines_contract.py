@@ -43,7 +43,7 @@ from hebm_lib.config import (
 )
 from hebm_lib.evaluation import draw_figures, metrics_table
 from hebm_lib.experiments import EXPERIMENTS
-from hebm_lib.experiments.table2 import STEADY
+from hebm_lib.experiments.recipe import STEADY
 from hebm_lib.metrics.summary import measure_model
 from hebm_lib.model import BUILDERS
 

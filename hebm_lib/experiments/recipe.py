@@ -4,7 +4,15 @@ from dataclasses import replace
 
 from hebm_lib.config import EnergyConfig, ExperimentConfig, LangevinConfig, PriorConfig
 
-__all__ = ["gentle", "learned", "learned_prior", "steady"]
+__all__ = ["STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady"]
+
+STEADY = {
+    "svhn-11k": ("", "vlae", "vae", "lvae", "rae"),
+    "celeba-64": ("", "vlae", "vae", "rae"),
+    "cifar10": ("", "vlae"),
+}
+"""Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
+the same first weights. All others were trained before that was found."""
 
 
 def learned_prior(hidden: tuple[int, ...] = (100, 100), *, jumps: int = 60) -> PriorConfig:
@@ -118,3 +126,8 @@ def steady(config: ExperimentConfig) -> ExperimentConfig:
     """
     optimiser = replace(config.training.optimiser, betas=(0.9, 0.999))
     return replace(config, training=replace(config.training, optimiser=optimiser, kl_warmup_epochs=0.0))
+
+
+def as_trained(entry: ExperimentConfig, pack: str, kind: str = "") -> ExperimentConfig:
+    """The entry of one kind of model on an image set, by `steady` where it was trained so: see `STEADY`."""
+    return steady(entry) if kind in STEADY.get(pack, ()) else entry

@@ -21,28 +21,13 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 from hebm_lib.experiments.baselines import NO_CHAIN, NO_ENERGY, one_level
-from hebm_lib.experiments.recipe import gentle, learned_prior, steady
+from hebm_lib.experiments.recipe import STEADY, as_trained, gentle, learned_prior
 
-__all__ = ["STEADY", "as_trained", "image_ladder", "table_2_experiments"]
+__all__ = ["image_ladder", "table_2_experiments"]
 
 TABLE_6 = ("vlae", "lebm", "twostage", "rae")
 """Systems of Table 6 among this file's; VLAE, which the paper leaves out there, for its ladder with f = 0."""
-STEADY = {
-    "svhn-11k": (
-        *("", "vlae", "vae", "lvae", "biva", "lebm", "twostage"),
-        *("abp", "sri", "rae", "ncpvae", "multincp", "jebm"),
-    ),
-    "celeba-64": ("", "vlae", "vae", "rae"),
-    "cifar10": ("", "vlae"),
-}
-"""Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
-the same first weights. All others were trained before that was found."""
 FEW_STEPS = BaselineConfig(posterior=LangevinConfig(steps=8, step_size=0.15))
-
-
-def as_trained(entry: ExperimentConfig, pack: str, kind: str = "") -> ExperimentConfig:
-    """The entry of one kind of model on an image set, by `steady` where it was trained so: see `STEADY`."""
-    return steady(entry) if kind in STEADY.get(pack, ()) else entry
 
 
 def image_ladder(pack: str) -> ExperimentConfig:
