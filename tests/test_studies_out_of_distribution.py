@@ -91,13 +91,19 @@ def test_hvaes_own_scores_are_its_bounds():
 def test_the_directions_name_runs_of_the_registry():
     for other, runs in out_of_distribution.DIRECTIONS.values():
         assert other in EXPERIMENTS and set(runs.values()) <= EXPERIMENTS.keys()
-        assert all(
-            EXPERIMENTS[run].model.kind == {"no walls": "joint-ebm", "capped": "joint-ebm"}.get(kind, kind)
-            for kind, run in runs.items()
-        )
+        for kind, run in runs.items():
+            entry = EXPERIMENTS[run]
+            assert entry.model.kind == ("hvae" if kind == "HVAE" else "joint-ebm"), run
+            assert entry.model.baseline.likelihood == ("bernoulli" if "Bernoulli" in kind else "gaussian"), run
+            assert ("VLAE" in kind) == (entry.training.energy.ladder_epochs == entry.training.epochs), (
+                "f = 0 to the end"
+            )
+        for kind in runs.keys() & {"joint EBM", "joint EBM, Bernoulli pixels"}:
+            ours, twin = (EXPERIMENTS[runs[name]] for name in (kind, kind.replace("joint EBM", "VLAE")))
+            assert ours.model == twin.model and ours.training.epochs == twin.training.epochs
         assert len({EXPERIMENTS[run].data for run in runs.values()} | {EXPERIMENTS[other].data}) == 2
     assert out_of_distribution.direction_of("fashion-hvae") == "fashion in, MNIST out"
-    assert out_of_distribution.direction_of("mnist") == "MNIST in, fashion out"
+    assert out_of_distribution.direction_of("mnist@3") == "MNIST in, fashion out"
     with pytest.raises(ValueError, match="no direction"):
         out_of_distribution.direction_of("digits")
 
@@ -118,6 +124,13 @@ def test_a_run_is_asked_about_its_own_direction(small_sets):
     found = out_of_distribution.scores_without_model("fashion")["scores"]
     assert found["bright"]["auroc"] == pytest.approx(1 - found["dark"]["auroc"], abs=1e-3)
     assert found["to mean image"]["auroc"] > 0.99 and found["grey entropy"]["auroc"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_pairs_have_three_seeds_and_wait_for_published_weights_only():
+    parts = out_of_distribution.STUDY.parts
+    assert parts["fashion"] == ("fashion",) and parts["fashion-gaussian"] == parts["fashion@3"] == ()
+    pairs = [run for _, runs in out_of_distribution.DIRECTIONS.values() for run in runs.values() if f"{run}@2" in parts]
+    assert len(pairs) == 6 and all(f"{run}@3" in parts for run in pairs)
 
 
 def test_bernoulli_pixels_are_trained_once(small_sets, monkeypatch, tmp_path):

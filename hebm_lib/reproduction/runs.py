@@ -18,6 +18,7 @@ from hebm_lib.training import Trainer
 
 __all__ = [
     "BOOK_RUNS",
+    "NUMBERS_ONLY",
     "Trained",
     "missing_runs",
     "published_or_trained",
