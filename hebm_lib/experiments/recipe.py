@@ -9,7 +9,7 @@ __all__ = ["STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady
 STEADY = {
     "svhn-11k": ("", "vlae", "vae", "lvae", "rae"),
     "celeba-64": ("", "vlae", "vae", "rae"),
-    "cifar10": ("", "vlae"),
+    "cifar10": ("", "vlae", "rae"),
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
 the same first weights. All others were trained before that was found."""
