@@ -84,4 +84,6 @@ def latent_attack() -> str:
         ),
     ]
     n, pairs = len(seeds_under_attack(ours)), load_study("latent-attack")[ours]["pairs"]
-    return table([f"% of {pairs} pairs, {n} training seeds; level attacked", "z_1", "z_2", "z_3"], rows)
+    return table(
+        [f"% of {pairs} pairs, {n} training seeds; level attacked", "$z_1$, bottom", "$z_2$", "$z_3$, top"], rows
+    )
