@@ -188,7 +188,7 @@ class JointEBM(nn.Module):
     gaussian_posterior, bounds_levels = True, False
 
     def __init__(
-        self, generator: nn.Module, inference: nn.Module, prior: Prior, sigma: float, likelihood: str = "gaussian"
+        self, generator: nn.Module, inference: nn.Module, prior: Prior, sigma: float, *, likelihood: str = "gaussian"
     ):
         super().__init__()
         ladders = [part for part in (generator, inference) if isinstance(part, LadderGenerator | LadderInference)]
@@ -431,7 +431,7 @@ def build_prior(config: ModelConfig) -> nn.Module:
 @register("joint-ebm")
 def build_joint_ebm(config: ModelConfig) -> JointEBM:
     prior = build_prior(config)  # before the ladders: the order in which fresh weights are drawn
-    return JointEBM(*build_ladder(config), prior, config.sigma, config.baseline.likelihood)
+    return JointEBM(*build_ladder(config), prior, config.sigma, likelihood=config.baseline.likelihood)
 
 
 def check_paired(x: Tensor, mean: Tensor) -> None:

@@ -121,7 +121,7 @@ class VariationalBaseline(JointEBM):
     """
 
     def __init__(self, generator, inference, prior, sigma: float, settings: BaselineConfig, groups=None):
-        super().__init__(generator, inference, prior, sigma, settings.likelihood)
+        super().__init__(generator, inference, prior, sigma, likelihood=settings.likelihood)
         self.settings = settings
         sizes = [1 / size for size in groups or self.latents.dims for _ in range(size)]
         self.register_buffer("free_share", torch.tensor(sizes), persistent=False)

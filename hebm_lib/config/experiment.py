@@ -48,7 +48,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineConfig:
-    """What models of `hebm_lib.baselines` have. Each says in its docstring which of these it uses; the joint EBM the first."""
+    """What models of `hebm_lib.baselines` have. Each says in its docstring which it uses; the joint EBM uses ``likelihood``."""
 
     likelihood: Literal["gaussian", "laplace", "bernoulli"] = "gaussian"
     """log p(x|z): normal noise as in Eq. 4; Laplace noise of scale σ, which makes an L1 loss; or independent pixels that
