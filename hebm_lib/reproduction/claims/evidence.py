@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from hebm_lib.reproduction.claims.worth import bounds_of_pair
 from hebm_lib.reproduction.results import load_seeds, paired
+from hebm_lib.reproduction.studies.latent_attack import BUDGET
 from hebm_lib.reproduction.studies.study import stored_study
 
-__all__ = ["MEASURES", "Evidence"]
+__all__ = ["MEASURES", "Evidence", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def stepwise(what: str, rows: list[list[float]], **form) -> Evidence | None:
 
 
 def parts_of(study: str, base: str) -> dict[int, dict]:
-    """The stored parts of a study by seed: ``base``, ``base@2``, …"""
+    """The stored parts of a study by training seed: ``base``, ``base@2``, …; empty where there are none."""
     found = {}
     for name, part in stored_study(study)["parts"].items():
         stem, _, seed = name.partition("@")
@@ -175,7 +176,8 @@ def attack() -> Evidence | None:
     if not seeds:
         return None
     bottom, *_, top = zip(
-        *([100 * at["budgets"]["0.3"]["changed"] for at in part["levels"].values()] for part in seeds), strict=True
+        *([100 * at["budgets"][str(BUDGET)]["changed"] for at in part["levels"].values()] for part in seeds),
+        strict=True,
     )
     what = "attacks on the top change the digit more often than those on the bottom by {}"
     return advantage(what, top, bottom, unit=" points")

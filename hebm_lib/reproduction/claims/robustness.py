@@ -1,5 +1,6 @@
 """Figures 8 and 9 as numbers: chains that run on, and codes under attack."""
 
+from hebm_lib.reproduction.claims.evidence import parts_of
 from hebm_lib.reproduction.results import mean_and_spread, paired
 from hebm_lib.reproduction.studies.latent_attack import BUDGET
 from hebm_lib.reproduction.studies.study import load_study
@@ -51,8 +52,7 @@ def faces_run() -> str:
 
 def seeds_under_attack(base: str) -> list[dict]:
     """What the study found of each training seed of a model, level by level, in the order of seeds."""
-    parts = load_study("latent-attack")
-    return [parts[name]["levels"] for name in parts if name.partition("@")[0] == base]
+    return [part["levels"] for part in parts_of("latent-attack", base).values()]
 
 
 def latent_attack() -> str:

@@ -1,6 +1,7 @@
 """Table 3, a digit that was left out of the training; and the supplement's Table 1, clothes in, digits out."""
 
 from hebm_lib.experiments import KIND_NAMES
+from hebm_lib.reproduction.claims.evidence import parts_of
 from hebm_lib.reproduction.results import load_paper, mean_and_spread
 from hebm_lib.reproduction.studies.anomaly import KINDS, PAPER_LABELS
 from hebm_lib.reproduction.studies.study import load_study
@@ -36,8 +37,7 @@ OURS = (
 
 def of_seeds(run: str, score: str, measure: str) -> list[float]:
     """A measure of a score, of every training seed of a run that the study has; empty where a run has no such score."""
-    parts = load_study("out-of-distribution")
-    seeds = (parts.get(part, {"scores": {}})["scores"] for part in (run, *(f"{run}@{seed}" for seed in (2, 3))))
+    seeds = [part["scores"] for part in parts_of("out-of-distribution", run).values()]
     return [scores[score][measure] for scores in seeds if score in scores]
 
 
