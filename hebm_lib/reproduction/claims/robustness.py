@@ -2,7 +2,7 @@
 
 from hebm_lib.reproduction.claims.evidence import parts_of
 from hebm_lib.reproduction.results import mean_and_spread, paired
-from hebm_lib.reproduction.studies.latent_attack import BUDGET
+from hebm_lib.reproduction.studies.latent_attack import BUDGET, LABELS
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
 
@@ -17,8 +17,6 @@ CHAINS = {
     "mnist-012-capped": "the same, f 10-Lipschitz, fresh chains",
     "mnist-012-lebm": "latent EBM, digits 0, 1, 2; two units",
 }
-ATTACKED = {"mnist": "joint EBM", "mnist-gaussian": "VLAE"}
-"""A model and its own ladder with f = 0, from the same first weights."""
 WITHOUT_WALLS = {"mnist-map": "joint EBM", "mnist-map-gaussian": "VLAE"}
 
 
@@ -66,16 +64,16 @@ def latent_attack() -> str:
     def row(label: str, base: str, key: str) -> list[str]:
         return [label, *(percent(mean_and_spread(values)) for values in shares(base, key))]
 
-    changed = {label: shares(base, "changed") for base, label in ATTACKED.items()}
+    changed = {label: shares(base, "changed") for base, label in LABELS.items()}
     apart = [
         "{:+.1f} [{:.1f}, {:.1f}]".format(*(100 * value for value in paired(*pair)))
         for pair in zip(*changed.values(), strict=True)
     ]
-    ours = next(iter(ATTACKED))
+    ours = next(iter(LABELS))
     rows = [
-        *(row(f"rebuilt as another digit, {label}", base, "changed") for base, label in ATTACKED.items()),
+        *(row(f"rebuilt as another digit, {label}", base, "changed") for base, label in LABELS.items()),
         ["difference, paired by seed", *apart],
-        *(row(f"rebuilt as the target's digit, {label}", base, "hit") for base, label in ATTACKED.items()),
+        *(row(f"rebuilt as the target's digit, {label}", base, "hit") for base, label in LABELS.items()),
         row("after a random change of the same size, joint EBM", ours, "noise"),
         row("the attacked image itself looks like another digit, joint EBM", ours, "seen"),
         *(

@@ -15,14 +15,14 @@ from hebm_lib.provenance import rounded
 from hebm_lib.reproduction.runs import published_or_trained
 from hebm_lib.reproduction.studies.study import Study
 
-__all__ = ["BUDGET", "BUDGETS", "PAIRS", "STUDY", "draw_latent_attack", "draw_pairs", "measure_attack"]
+__all__ = ["BUDGET", "BUDGETS", "LABELS", "PAIRS", "STUDY", "draw_latent_attack", "draw_pairs", "measure_attack"]
 
 PAIRS, SHOWN = 300, 5
 """Pairs of test images that are attacked, and how many of them the picture shows."""
 BUDGETS = (0.1, 0.3, 0.5)
 """``‖d‖ / ‖x - x_t‖``: how much an attack may change. Levels and models are compared at the same budget."""
 BUDGET = 0.3
-"""That of the picture, the scoreboard and the ledger: of the attacked images themselves hardly one looks like another digit."""
+"""That of the picture, the scoreboard and the ledger: at most about one attacked image in ten looks like another digit."""
 STEPS = 150
 """Of an attack. Within `BUDGET`, ten times as many leave 95 to 100 % of the divergence that these leave."""
 
@@ -120,6 +120,7 @@ def draw_latent_attack(parts: dict[str, dict]) -> Figure:
 
 
 LABELS = {"mnist": "joint EBM", "mnist-gaussian": "VLAE"}
+"""A model and its own ladder with f = 0, from the same first weights."""
 STUDY = Study(
     "latent-attack",
     "Fig. 9: one level's code made into another image's, within a budget for the change of the image",
