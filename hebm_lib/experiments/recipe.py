@@ -4,10 +4,13 @@ from dataclasses import replace
 
 from hebm_lib.config import EnergyConfig, ExperimentConfig, LangevinConfig, PriorConfig
 
-__all__ = ["STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady"]
+__all__ = ["FALL", "STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady"]
 
+SYSTEMS = ("", "vlae", "vae", "lvae", "biva", "lebm", "twostage", "abp", "sri", "rae", "ncpvae", "multincp", "jebm")
+FALL = 0.05
+"""What is left of a ladder's rate in its last epoch."""
 STEADY = {
-    "svhn-11k": ("", "vlae", "vae", "lvae", "rae"),
+    "svhn-11k": SYSTEMS,
     "celeba-64": ("", "vlae", "vae", "rae"),
     "cifar10": ("", "vlae", "rae"),
 }
@@ -124,7 +127,8 @@ def steady(config: ExperimentConfig) -> ExperimentConfig:
         >>> training.optimiser.betas, training.kl_warmup_epochs
         ((0.9, 0.999), 0.0)
     """
-    optimiser = replace(config.training.optimiser, betas=(0.9, 0.999))
+    falling = FALL ** (1 / config.training.epochs)
+    optimiser = replace(config.training.optimiser, betas=(0.9, 0.999), lr_decay=falling)
     return replace(config, training=replace(config.training, optimiser=optimiser, kl_warmup_epochs=0.0))
 
 
