@@ -149,6 +149,23 @@ def test_stages_take_turns():
     assert all(same(seen[0]["first"], seen[1]["first"])) and not any(same(seen[0]["second"], seen[1]["second"]))
 
 
+def test_the_rate_of_each_stage_falls_within_its_turn():
+    """Two stages of two epochs: the second starts at the full rate, and both end where a run of four ends."""
+    data, config = load_dataset("digits", "train").subset(slice(0, 200)), experiment("twostage", epochs=4)
+    rate, fall = config.training.optimiser.lr_beta_phi, 0.5
+    training = replace(config.training, optimiser=replace(config.training.optimiser, lr_decay=fall))
+    model, seen = make("twostage"), []
+    model.settings = replace(model.settings, first_stage=2.0)
+
+    def keep(trainer):
+        seen.append([trainer.optimisers[name].param_groups[0]["lr"] for name in ("first", "second")])
+
+    Trainer(model, training, progress=False).fit(data, on_epoch=keep)
+    first, second = zip(*seen, strict=True)
+    assert first == pytest.approx([rate, rate * fall**2, rate * fall**4, rate * fall**4])
+    assert second == pytest.approx([rate, rate, rate, rate * fall**2])
+
+
 def test_a_linear_second_stage_learns_the_law_of_its_codes():
     """Codes with a known covariance: f, γ_z linear is factor analysis, whose evidence the second loss bounds."""
     model = make("twostage")

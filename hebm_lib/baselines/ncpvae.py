@@ -21,6 +21,7 @@ network here is that of the joint EBM's energy without spectral norm, at its rat
 sizes of ``published-ncpvae`` on CelebA at 64×64. No batch norm: a frozen network would go on moving its statistics.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -94,6 +95,12 @@ class NCPVAE(JointEBM):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """``alpha``, the classifier, and ``beta_phi``, the VAE."""
         return parameter_groups(self)
+
+    def turns(self) -> dict[str, tuple[float, float]]:
+        """The VAE's epochs, then the classifier's; none where both learn side by side."""
+        if not self.vae_epochs:
+            return {}
+        return {"beta_phi": (0, self.vae_epochs), "alpha": (self.vae_epochs, math.inf)}
 
     def algorithm(
         self, x: Tensor, config: TrainingConfig, epoch: float, generator: torch.Generator

@@ -1,4 +1,4 @@
-"""What a model with an algorithm of its own may need of the trainer beside batches: codes to fit, chains per image.
+"""What a model with an algorithm of its own may need of the trainer beside batches: codes to fit, chains per image, turns.
 
 A model says so by having what the protocols below name; the trainer asks for nothing else.
 """
@@ -17,7 +17,9 @@ __all__ = [
     "FitsCodes",
     "ImageChains",
     "KeepsChains",
+    "LearnsInTurn",
     "OwnAlgorithm",
+    "age_of",
     "begin_run",
     "chains_to_save",
     "codes_of",
@@ -51,6 +53,33 @@ class FitsCodes(Protocol):
 
     def fit_codes(self, codes: Tensor, *, seed: int) -> None:
         """Fit to posterior means ``(n, d)``, those of the first 20,000 training images."""
+
+
+@runtime_checkable
+class LearnsInTurn(Protocol):
+    """A model whose groups learn one after the other. The rate of each falls within its own turn, as far as in a whole run."""
+
+    def turns(self) -> dict[str, tuple[float, float]]:
+        """Group → the epoch that its turn begins with, and the one that it ends before; the run ends the last."""
+
+
+def age_of(model: nn.Module, group: str, epoch: int, epochs: int) -> float:
+    """How many of ``lr_decay``'s factors a group's rate has at an epoch: ``epoch``, but where models `LearnsInTurn`.
+
+    Example:
+        >>> from hebm_lib import build_model
+        >>> from hebm_lib.config import BaselineConfig, ModelConfig
+        >>> model = build_model(ModelConfig(kind="ncpvae", baseline=BaselineConfig(vae_epochs=6.0)))
+        >>> [age_of(model, "beta_phi", epoch, 8) for epoch in (0, 3, 7)]
+        [0.0, 4.0, 8.0]
+        >>> [age_of(model, "alpha", epoch, 8) for epoch in (0, 6, 7)]
+        [0.0, 0.0, 4.0]
+    """
+    first, last = model.turns().get(group, (0, epochs)) if isinstance(model, LearnsInTurn) else (0, epochs)
+    last = min(last, epochs)
+    if (first, last) == (0, epochs) or first >= last:
+        return epoch
+    return epochs * min(1.0, max(0.0, (epoch - first) / (last - first)))
 
 
 class ImageChains:

@@ -89,8 +89,8 @@ def epochs_before(phase: Phase, config: TrainingConfig) -> int:
     return config.energy.ladder_epochs if phase.name == "joint" else 0
 
 
-def alpha_rate(phase: Phase, step: int, config: TrainingConfig, epoch: int) -> float:
-    """α's learning rate at a step."""
+def alpha_rate(phase: Phase, step: int, config: TrainingConfig, epoch: float) -> float:
+    """α's learning rate at a step, after ``epoch`` factors of ``lr_decay``."""
     o, e = config.optimiser, config.energy
     falling = 0.5 * (1 + math.cos(math.pi * phase.progress(step)))
     if phase.alone:

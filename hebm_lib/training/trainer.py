@@ -23,7 +23,7 @@ from hebm_lib.config import ExperimentConfig, TrainingConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.sampling.cpu_speed import kept_memory, tuned
 from hebm_lib.training.batches import Batches, as_batches
-from hebm_lib.training.needs import OwnAlgorithm, begin_run, chains_to_save, end_epoch, show_images, take_chains
+from hebm_lib.training.needs import OwnAlgorithm, age_of, begin_run, chains_to_save, end_epoch, show_images, take_chains
 from hebm_lib.training.phases import (
     Average,
     FixedCodes,
@@ -333,8 +333,9 @@ class Trainer:
     def _set_rates(self, phase: Phase, epoch: int) -> None:
         o = self.training.optimiser
         for name, optimiser in self.optimisers.items():
+            age = age_of(self.model, name, epoch, self.training.epochs)
             alpha = name == "alpha"
-            rate = alpha_rate(phase, self.step, self.training, epoch) if alpha else o.lr_beta_phi * o.lr_decay**epoch
+            rate = alpha_rate(phase, self.step, self.training, age) if alpha else o.lr_beta_phi * o.lr_decay**age
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
