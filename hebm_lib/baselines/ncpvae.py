@@ -17,8 +17,9 @@ of them both learn side by side, the classifier on codes without gradient, so th
 What differs from the published settings: their backbone is a NVAE and its levels condition on each other, with one
 classifier per level given the levels above. Here the levels are independent under N(0, I), and one classifier of all levels
 has the same best answer as their product. Number of draws M, step size and the classifier's network were not found; the
-network here is that of the joint EBM's energy without spectral norm, at its rate. M = 5,000 is ours, and so are the
-sizes of ``published-ncpvae`` on CelebA at 64×64. No batch norm: a frozen network would go on moving its statistics.
+network here is that of the joint EBM's energy without spectral norm, at a rate that was found by trial. M = 5,000 is ours,
+and so are the sizes of ``published-ncpvae`` on CelebA at 64×64. No batch norm: a frozen network would go on moving its
+statistics.
 """
 
 import math

@@ -11,8 +11,8 @@ FALL = 0.05
 """What is left of a ladder's rate in its last epoch."""
 STEADY = {
     "svhn-11k": SYSTEMS,
-    "celeba-64": ("", "vlae", "vae", "rae"),
-    "cifar10": ("", "vlae", "rae"),
+    "celeba-64": ("", "vlae", "vae", "twostage", "rae", "ncpvae", "multincp"),
+    "cifar10": ("", "vlae", "twostage", "rae", "ncpvae", "multincp"),
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
 the same first weights. All others were trained before that was found."""
