@@ -43,7 +43,7 @@ from hebm_lib.config import (
 )
 from hebm_lib.evaluation import draw_figures, metrics_table
 from hebm_lib.experiments import EXPERIMENTS
-from hebm_lib.experiments.recipe import FALL, STEADY
+from hebm_lib.experiments.recipe import STEADY
 from hebm_lib.metrics.summary import measure_model
 from hebm_lib.model import BUILDERS
 
@@ -479,8 +479,6 @@ def test_entries_of_one_table_share_what_they_can(name):
     own = {rate: getattr(config.training.optimiser, rate) for rate in rates}
     if base in STEADY and name.rpartition("-")[2] not in STEADY[base]:  # trained before that recipe was found
         own["betas"] = (0.5, 0.999)
-    elif base in STEADY:
-        own["lr_decay"] = FALL ** (1 / config.training.epochs)
     assert config.training.optimiser == replace(joint.training.optimiser, **own)
     assert config.training.batch_size == joint.training.batch_size and config.training.epochs <= joint.training.epochs
     with torch.device("meta"):

@@ -4,18 +4,17 @@ from dataclasses import replace
 
 from hebm_lib.config import EnergyConfig, ExperimentConfig, LangevinConfig, PriorConfig
 
-__all__ = ["FALL", "STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady"]
+__all__ = ["STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady"]
 
-SYSTEMS = ("", "vlae", "vae", "lvae", "biva", "lebm", "twostage", "abp", "sri", "rae", "ncpvae", "multincp", "jebm")
-FALL = 0.05
-"""What is left of a ladder's rate in its last epoch."""
 STEADY = {
-    "svhn-11k": SYSTEMS,
-    "celeba-64": ("", "vlae", "vae", "twostage", "rae", "ncpvae", "multincp"),
-    "cifar10": ("", "vlae", "twostage", "rae", "ncpvae", "multincp"),
+    "svhn-11k": ("", "vlae", "vae", "lvae", "biva", "twostage", "rae", "ncpvae"),
+    "celeba-64": ("", "vlae", "vae", "twostage", "rae", "ncpvae"),
+    "cifar10": ("", "vlae", "twostage", "rae", "ncpvae"),
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
-the same first weights. All others were trained before that was found."""
+the same first weights. LVAE and BIVA on faces were trained before that was found. Models that infer codes by a chain have no
+ladder to lose and few steps: with these rates, falling as far in their fifteen epochs, samples of street numbers were at 116
+for the latent EBM's 97, at 133 for the 111 of alternating back-propagation."""
 
 
 def learned_prior(hidden: tuple[int, ...] = (100, 100), *, jumps: int = 60) -> PriorConfig:
@@ -127,8 +126,7 @@ def steady(config: ExperimentConfig) -> ExperimentConfig:
         >>> training.optimiser.betas, training.kl_warmup_epochs
         ((0.9, 0.999), 0.0)
     """
-    falling = FALL ** (1 / config.training.epochs)
-    optimiser = replace(config.training.optimiser, betas=(0.9, 0.999), lr_decay=falling)
+    optimiser = replace(config.training.optimiser, betas=(0.9, 0.999))
     return replace(config, training=replace(config.training, optimiser=optimiser, kl_warmup_epochs=0.0))
 
 

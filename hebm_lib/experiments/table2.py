@@ -21,7 +21,7 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 from hebm_lib.experiments.baselines import NO_CHAIN, NO_ENERGY, one_level
-from hebm_lib.experiments.recipe import FALL, STEADY, as_trained, gentle, learned_prior
+from hebm_lib.experiments.recipe import STEADY, as_trained, gentle, learned_prior
 
 __all__ = ["image_ladder", "table_2_experiments"]
 
@@ -68,7 +68,7 @@ def image_ladder(pack: str) -> ExperimentConfig:
             epochs=epochs,
             kl_warmup_epochs=epochs / 12,
             langevin=LangevinConfig(steps=150, step_size=0.2),
-            optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=1e-3, lr_decay=FALL ** (1 / epochs)),
+            optimiser=OptimiserConfig(lr_alpha=2e-4, lr_beta_phi=1e-3, lr_decay=0.05 ** (1 / epochs)),
             energy=EnergyConfig(
                 ladder_epochs=epochs // 2,
                 fit_steps=4000,
