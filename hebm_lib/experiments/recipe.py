@@ -9,6 +9,7 @@ __all__ = ["STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady
 STEADY = {
     "svhn-11k": ("", "vlae", "vae", "lvae", "biva", "twostage", "rae", "ncpvae"),
     "celeba-64": ("", "vlae", "vae", "twostage", "rae", "ncpvae"),
+    "celeba-128": ("",),
     "cifar10": ("", "vlae", "twostage", "rae", "ncpvae"),
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
