@@ -8,7 +8,7 @@ level f learns gently (`hebm_lib.experiments.recipe.gentle`).
 from dataclasses import replace
 
 from hebm_lib.config import ExperimentConfig
-from hebm_lib.experiments.baselines import vlae_networks
+from hebm_lib.experiments.published import vlae_networks
 from hebm_lib.experiments.recipe import gentle
 
 __all__ = ["BOTTOMS", "UNITS", "cell_name", "levels_experiments"]

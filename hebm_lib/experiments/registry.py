@@ -15,10 +15,11 @@ from hebm_lib.config import (
     TrainingConfig,
 )
 from hebm_lib.experiments.ablations import ablation_experiments, learned_ablations
-from hebm_lib.experiments.baselines import baseline_experiments, published_baselines
+from hebm_lib.experiments.baselines import baseline_experiments
 from hebm_lib.experiments.contrastive import contrastive_experiments
 from hebm_lib.experiments.images import authors_svhn, svhn_learned
 from hebm_lib.experiments.levels import levels_experiments
+from hebm_lib.experiments.published import published_baselines
 from hebm_lib.experiments.recipe import gentle, learned
 from hebm_lib.experiments.shapes import shapes_experiments
 from hebm_lib.experiments.table2 import table_2_experiments
@@ -247,6 +248,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         *ablation_experiments(mnist()),
         *learned_ablations(mnist_learned("mnist-map", "", walls=False, epochs=6)),
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012-capped", "")),
+        *published_baselines(),
         *table_2_experiments(mnist()),
         *contrastive_experiments(
             mnist(), next(config for config in published_baselines() if config.name == "published-lebm")
