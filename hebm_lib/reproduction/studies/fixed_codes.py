@@ -8,8 +8,9 @@ distance of samples after training's K steps from noise and after 2,500; seconds
 import functools
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -20,12 +21,15 @@ from hebm_lib.data import load_dataset
 from hebm_lib.metrics.classifier import load_classifier
 from hebm_lib.metrics.long_run import frechet_distance, read_images
 from hebm_lib.metrics.pixels import decoded
-from hebm_lib.prior import JointEBMPrior
+from hebm_lib.prior import JointEBMPrior, standard_normal_log_prob
 from hebm_lib.provenance import rounded
 from hebm_lib.reproduction.studies.study import Study
 from hebm_lib.training.batches import as_batches
 from hebm_lib.training.on_codes import learn_on_codes
 from hebm_lib.training.phases import FixedCodes
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 __all__ = [
     "BASE",
@@ -36,6 +40,7 @@ __all__ = [
     "StandingLadder",
     "learn_recipe",
     "measure_recipe",
+    "mixtures",
     "recipe_of",
     "reference_codes",
 ]
@@ -248,25 +253,34 @@ def reference_codes(here: StandingLadder, n: int, noise: torch.Generator) -> dic
     }
 
 
+def mixtures(
+    here: StandingLadder, counts: tuple[int, ...], noise: torch.Generator, *, seed: int = 1
+) -> "Iterator[tuple[int, GaussianMixture, float]]":
+    """Gaussian mixtures with full covariances, fitted to a draw from the posterior of every training image.
+
+    What an energy could gain at least: a mixture is a density on the same codes, which maximum likelihood finds.
+
+    Yields:
+        components; the mixture; its gain over N(0, I) in nats, on codes of test images.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    train, test = here.codes.draw_all(noise).double().numpy(), here.test_codes.double()
+    normal = standard_normal_log_prob(test).mean().item()
+    for count in counts:
+        mixture = GaussianMixture(count, reg_covar=1e-4, max_iter=60, tol=1e-3, random_state=seed).fit(train)
+        yield count, mixture, float(mixture.score(test.numpy())) - normal
+
+
 def measure_references(seed: int = 1) -> dict:
     """What the numbers lie between: distances of codes, of codes with their levels shuffled, of N(0, I); mixtures' gains.
 
     Returns:
-        ``distance`` by kind; ``mixture``: gain of a Gaussian mixture with full covariances on codes of test images by
-        its number of components.
+        ``distance`` by kind; ``mixture``: gain by number of components, of `mixtures`.
     """
-    from sklearn.mixture import GaussianMixture
-
     here, noise = ladder(), torch.Generator().manual_seed(seed)
     kinds = reference_codes(here, SAMPLES, noise)
-    one_each = here.codes.draw_all(noise)
-    train = one_each.double().numpy()
-    test = here.test_codes.double()
-    normal = (-0.5 * (test.square() + 1.8378770664093453)).sum(1).mean().item()
-    gains = {}
-    for k in MIXTURES:
-        mixture = GaussianMixture(k, reg_covar=1e-4, max_iter=60, tol=1e-3, random_state=seed).fit(train)
-        gains[str(k)] = float(mixture.score(test.numpy())) - normal
+    gains = {str(count): gain for count, _, gain in mixtures(here, MIXTURES, noise, seed=seed)}
     return rounded({"distance": {name: here.distance(z) for name, z in kinds.items()}, "mixture": gains})
 
 
