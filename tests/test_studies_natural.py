@@ -1,5 +1,6 @@
 """Tables 2 and 6 as a study: the pictures that it leaves, and what the ledger and the tables read off its parts."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -123,7 +124,11 @@ def test_an_energy_is_learned_on_the_codes_of_a_pack(monkeypatch):
     monkeypatch.setattr(image_codes, "ladder", lambda pack, precision: here)
     monkeypatch.setattr(image_codes, "RECIPES", {"k60": short})
     monkeypatch.setattr(image_codes, "IMAGES", 300)
-    ends = image_codes.measure_part("svhn-11k/references")["distance"]
+    references = image_codes.measure_part("svhn-11k/references")
+    ends, variance = references["distance"], 0.3**2 + 0.2**2
+    divergence = variance + 1.5**2 - 1 - math.log(variance)  # twice that of one unit, and there are two
+    assert references["mixture"]["1"] == pytest.approx(divergence, rel=0.05)
+    assert ends["mixture 1"] < 0.02 < ends["gaussian"]
     found = image_codes.measure_part("svhn-11k/k60@2")
     assert found["gain"] > 0.3, found
     assert ends["codes"] < found["distance"]["long"] < ends["gaussian"]
