@@ -14,8 +14,8 @@ STEADY = {
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
 the same first weights. LVAE and BIVA on faces were trained before that was found. Models that infer codes by a chain through
-the generator have no ladder to lose and few steps, and keep the earlier rates: the latent EBM's street numbers were at 116 with
-these, falling as far in its fifteen epochs, at 106 with those, both in half precision (97 in single, on another machine)."""
+the generator have no ladder to lose and few steps, and keep the earlier rates: samples of the latent EBM's street numbers were
+at 116 with these, falling as far in its fifteen epochs, at 106 and 97 with those, one run each."""
 
 
 def learned_prior(hidden: tuple[int, ...] = (100, 100), *, jumps: int = 60) -> PriorConfig:
