@@ -28,7 +28,7 @@ def draw_systems(pictures: dict[str, Path]) -> Figure:
         raise ValueError(f"one size for all pictures, got {sorted(shapes)}")
     strips = {name: np.array_split(picture[1:], ROWS) for name, picture in loaded.items()}
     lines = {"real": [next(iter(strips.values()))[0], None]} | {name: parts[1:] for name, parts in strips.items()}
-    fig, axes = plt.subplots(len(lines), 2, figsize=(9, 0.58 * len(lines) + 0.4), squeeze=False)
+    fig, axes = plt.subplots(len(lines), 2, figsize=(7.6, 0.5 * len(lines) + 0.4), squeeze=False)
     for (name, parts), pair in zip(lines.items(), axes, strict=True):
         for ax, part in zip(pair, parts, strict=True):
             if part is not None:
