@@ -12,6 +12,7 @@ from hebm_lib.config import (
     PriorConfig,
 )
 from hebm_lib.experiments.baselines import one_level
+from hebm_lib.experiments.published import published_baselines
 from hebm_lib.experiments.recipe import as_trained
 from hebm_lib.experiments.table2 import FEW_STEPS, image_ladder
 
@@ -147,8 +148,9 @@ def published_jebm(lebm: ExperimentConfig) -> ExperimentConfig:
     )
 
 
-def contrastive_experiments(mnist: ExperimentConfig, lebm: ExperimentConfig) -> list[ExperimentConfig]:
-    """All entries; ``mnist`` is the joint EBM on all of MNIST's digits, ``lebm`` the latent EBM as published."""
+def contrastive_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
+    """All entries; ``mnist`` is the joint EBM on all of MNIST's digits."""
+    lebm = next(config for config in published_baselines() if config.name == "published-lebm")
     joints = (mnist, *(image_ladder(pack) for pack in ("svhn-11k", "celeba-64", "cifar10")))
     ours = [
         as_trained(entry(joint), joint.name, entry.__name__)

@@ -1,6 +1,6 @@
 """The registry's entries for published models in their own settings, for a GPU: those that the book had first.
 
-`hebm_lib.experiments.table2` and `contrastive` have the later ones.
+`published_images` and `contrastive` have the later ones.
 """
 
 from hebm_lib.config import (

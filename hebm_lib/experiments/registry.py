@@ -250,9 +250,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         *baseline_experiments(joint=mnist(), small=digits_012("mnist-012-capped", "")),
         *published_baselines(),
         *table_2_experiments(mnist()),
-        *contrastive_experiments(
-            mnist(), next(config for config in published_baselines() if config.name == "published-lebm")
-        ),
+        *contrastive_experiments(mnist()),
     )
 }
 
