@@ -16,7 +16,7 @@ __all__ = ["draw_figures", "evaluate_run", "metrics_table"]
 
 DRAWS = 200
 """Of q per image behind a run's importance-weighted bound, a fifth of what stands behind a published one: it is a run's own
-table, and on page 21 1,000 were two fifths of the command's time."""
+table, and on page 22 1,000 were two fifths of the command's time."""
 
 
 def metrics_table(metrics: dict, config: ExperimentConfig) -> str:
