@@ -3,14 +3,16 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from shared import tiny_experiment
+from shared import tiny_experiment, tiny_model
 
 from hebm_lib import Trainer, build_model, checkpoint, load_dataset
 from hebm_lib.checkpoint import CheckpointError, load_model, pretrained_folder
-from hebm_lib.config import EnergyConfig
+from hebm_lib.config import EnergyConfig, PriorConfig
+from hebm_lib.prior import GaussianPrior, JointEBMPrior
 from hebm_lib.reproduction import publishing, results
 from hebm_lib.reproduction.publishing import publish_run, thin
 
@@ -52,6 +54,30 @@ def test_a_finished_run_is_published_with_its_provenance(run, book):
     model = load_model(weights)
     assert model.metadata["origin"]["seed"] == 1
     assert sum(p.numel() for p in model.generator.parameters()) == result["parameters"]["generator"]
+
+
+def test_a_ladder_whose_f_stayed_0_is_published_with_the_gaussian_itself(book, tmp_path):
+    """Its chains and jumps, which it never used, stay behind; its bound is the same. Where f was learned all is kept."""
+    prior = PriorConfig(spectral_norm=False, start="zero", chains=20, jumps=2, restart=0.1)
+    images, sizes = load_dataset("digits", "train"), {}
+    for fit_steps in (0, 3):
+        energy = EnergyConfig(ladder_epochs=1, fit_steps=fit_steps)
+        config = tiny_experiment(model=replace(tiny_model(), prior=prior), epochs=1, energy=energy)
+        folder = tmp_path / f"{fit_steps}"
+        torch.manual_seed(1)
+        Trainer(build_model(config.model), config, folder, progress=False).fit(images)
+        publish_run(folder)
+        model, before = load_model(book[0]), checkpoint.load_run(folder)
+        assert isinstance(model.prior, GaussianPrior if not fit_steps else JointEBMPrior)
+        sizes[fit_steps] = book[0].stat().st_size
+        if not fit_steps:
+            x = images.batch(slice(0, 50))
+            bounds = [
+                other.elbo(x, generator=torch.Generator().manual_seed(1)).elbo_plus_log_z.mean()
+                for other in (model, before)
+            ]
+            assert abs(bounds[0] - bounds[1]) < 0.05, "half precision moves it so far"
+    assert sizes[0] < sizes[3]
 
 
 def test_numbers_alone(run, book):

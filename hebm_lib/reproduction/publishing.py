@@ -4,13 +4,15 @@ import hashlib
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from hebm_lib import checkpoint
-from hebm_lib.config import DataConfig, ExperimentConfig, from_dict, to_dict
+from hebm_lib.config import DataConfig, ExperimentConfig, PriorConfig, from_dict, to_dict
 from hebm_lib.data import load_split
 from hebm_lib.metrics.classifier import fit_classifier, load_classifier, reading_accuracy, save_classifier
 from hebm_lib.metrics.summary import READERS, bound_given, measure_model, measure_worth
+from hebm_lib.prior import GaussianPrior
 from hebm_lib.provenance import provenance
 from hebm_lib.reproduction.results import load_result, result_names, results_folder
 from hebm_lib.training.phases import phases_of
@@ -19,6 +21,19 @@ __all__ = ["add_worth", "publish_classifiers", "publish_run", "thin"]
 
 MAX_WEIGHTS = 3_000_000
 """Bytes of one published file of weights."""
+
+
+def without_idle_prior(model, config: ExperimentConfig) -> tuple:
+    """A model as it is published, and its config: N(0, I) itself where f stayed 0 to the end.
+
+    A twin of a joint EBM carries its chains and the mixture of their jumps, two megabytes with 64 units, and uses neither.
+    """
+    energy, prior = config.training.energy, config.model.prior
+    learned = energy.ladder_epochs < config.training.epochs or energy.fit_steps or energy.end_steps
+    if learned or prior.start != "zero":
+        return model, config.model
+    model.prior = GaussianPrior(model.latents)
+    return model, replace(config.model, prior=PriorConfig(hidden=()))
 
 
 def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
@@ -63,9 +78,8 @@ def publish_run(run_dir: Path, *, weights: bool = True) -> Path:
     target = checkpoint.pretrained_folder() / f"{config.name}.safetensors"
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "model.safetensors"
-        checkpoint.save_model(
-            checkpoint.load_run(run_dir), config.model, small, half=True, name=config.name, origin=origin
-        )
+        trained, shape = without_idle_prior(checkpoint.load_run(run_dir), config)
+        checkpoint.save_model(trained, shape, small, half=True, name=config.name, origin=origin)
         if weights and small.stat().st_size > MAX_WEIGHTS:
             raise ValueError(
                 f"{config.name}: weights of {small.stat().st_size / 1e6:.1f} MB; 3 MB at most are published"

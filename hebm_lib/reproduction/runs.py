@@ -61,6 +61,9 @@ LEARNED_ABLATIONS = ("mnist-map-k15", "mnist-map-h10", "mnist-map-separate", "mn
 TWO_SEEDS = ("svhn", "svhn-gaussian")
 """Those with two: in the third seed the ladder diverged within fifty steps, with an energy to come and without."""
 
+PHOTOGRAPHS = ("svhn-11k-vlae",)
+"""Ladders of photographs with one seed, on whose codes energies are learned (the study ``image-codes``)."""
+
 FIVE_SEEDS = ("mnist", "mnist-gaussian", "mnist-map", "mnist-map-gaussian")
 """Those with five."""
 
@@ -68,6 +71,7 @@ BOOK_RUNS = (
     *SEEDS,
     *FIVE_SEEDS,
     *TWO_SEEDS,
+    *PHOTOGRAPHS,
     *LEARNED_ABLATIONS,
     "shapes3d-beta8",
     "digits-capped",
@@ -83,6 +87,7 @@ BOOK_RUNS = (
 
 NUMBERS_ONLY = (
     *LEARNED_ABLATIONS,
+    "fashion-vae",
     *(f"{name}-gaussian" for name in ("digits", "mnist", "fashion", "fashion-map", "mnist-012-2d", "svhn")),
 )
 """Of these no page loads weights, so they are not published; of further seeds (``@``) neither."""

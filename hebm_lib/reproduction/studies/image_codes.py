@@ -11,20 +11,24 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hebm_lib.data import load_split
+from hebm_lib.experiments import load_experiment
 from hebm_lib.metrics.natural import image_distances, image_features
 from hebm_lib.metrics.pixels import decoded
 from hebm_lib.provenance import rounded
-from hebm_lib.reproduction.runs import trained
+from hebm_lib.reproduction.runs import published_or_trained
 from hebm_lib.reproduction.studies.fixed_codes import BASE, SEEDS, learn_recipe, mixtures, reference_codes
 from hebm_lib.reproduction.studies.natural_images import IMAGES, real_images
 from hebm_lib.reproduction.studies.study import Study
 from hebm_lib.training.batches import as_batches
 from hebm_lib.training.phases import FixedCodes
 
-__all__ = ["K_VALUES", "PACKS", "RECIPES", "STUDY", "WIDTHS", "ImageLadder", "measure_part"]
+__all__ = ["K_VALUES", "PACKS", "RECIPES", "SETTINGS", "STUDY", "WIDTHS", "ImageLadder", "across", "measure_part"]
 
 PACKS = {"svhn-11k": None, "celeba-64": None, "cifar10": ("k150",)}
 """Image set → the settings that are asked of it; None for all."""
+PUBLISHED = ("svhn-11k",)
+"""Image sets whose ladders have published weights: the codes are the same whenever and wherever a part is measured."""
 K_VALUES = (15, 30, 60, 150, 300)
 COMPONENTS = (1, 10)
 """Of the mixtures that an energy is compared with."""
@@ -38,6 +42,11 @@ RECIPES = {
     **{f"h{w}": replace(IMAGE_BASE, hidden=(w, w)) for w in WIDTHS if (w, w) != IMAGE_BASE.hidden},
 }
 """Setting → how its energy is learned. K = 60 and a width of 100 are the same setting, ``k60``."""
+SETTINGS: dict[str, dict[str, str | None]] = {
+    "K": {str(k): f"k{k}" for k in K_VALUES},
+    "width": {"0": None} | {str(w): "k60" if (w, w) == IMAGE_BASE.hidden else f"h{w}" for w in WIDTHS},
+}
+"""Table 4's and Table 5's columns → the setting of each; None is N(0, I)."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,11 @@ class ImageLadder:
 
 @functools.cache
 def ladder(pack: str, precision: str) -> ImageLadder:
-    """The ladder of a pack, VLAE's entry of Table 2, trained or read once per process."""
-    run = trained(f"{pack}-vlae", precision=precision)
-    model, test = run.model.eval(), real_images(pack, "test")
-    codes = [FixedCodes.of(model, as_batches(images, torch.float32)) for images in (run.train, test)]
+    """The ladder of a pack, VLAE's entry of Table 2, read or trained once per process."""
+    name = f"{pack}-vlae"
+    model, test = published_or_trained(name, precision=precision).eval(), real_images(pack, "test")
+    train = load_split(load_experiment(name).data, "train")
+    codes = [FixedCodes.of(model, as_batches(images, torch.float32)) for images in (train, test)]
     drawn = codes[1].draw_all(torch.Generator().manual_seed(10))
     return ImageLadder(model, codes[0], drawn, image_features(test))
 
@@ -87,6 +97,35 @@ def measure_part(part: str, *, precision: str = "32-true") -> dict:
     return learn_recipe(RECIPES[name], int(seed or 1), here, samples=IMAGES)
 
 
+def across(found: dict[str, dict], pack: str, kind: str, after: str = "K") -> dict[str, list[float]]:
+    """Distances of one image set along a table's columns, by training seed.
+
+    Args:
+        found: the study's stored parts.
+        pack: an image set.
+        kind: ``K`` or ``width``, of `SETTINGS`.
+        after: ``K``, training's steps, or ``long``, 2,500 of them. N(0, I) needs none and stands in both.
+
+    Returns:
+        Column → distances, empty where nothing is stored; a run that diverged has none.
+
+    Example:
+        >>> parts = {"svhn-11k/k15": {"distance": {"K": 91.0}}, "svhn-11k/k15@2": {"distance": {"K": 90.0}}}
+        >>> across(parts, "svhn-11k", "K")["15"], across(parts, "svhn-11k", "K")["30"]
+        ([91.0, 90.0], [])
+    """
+    values = {}
+    for column, setting in SETTINGS[kind].items():
+        if setting is None:
+            values[column] = (
+                [found[f"{pack}/references"]["distance"]["gaussian"]] if f"{pack}/references" in found else []
+            )
+        else:
+            seeds = [part for name, part in found.items() if name.partition("@")[0] == f"{pack}/{setting}"]
+            values[column] = [part["distance"][after] for part in seeds if "distance" in part]
+    return values
+
+
 def parts() -> list[str]:
     """All parts: of each pack its references, then all settings seed by seed."""
     suffixes = [f"@{seed}" if seed > 1 else "" for seed in SEEDS]
@@ -100,7 +139,7 @@ def parts() -> list[str]:
 STUDY = Study(
     "image-codes",
     "K and the width of f (Tables 4, 5) on the fixed codes of VLAE's ladders for images, five seeds",
-    {name: () for name in parts()},
+    {name: (f"{pack}-vlae",) if (pack := name.partition("/")[0]) in PUBLISHED else () for name in parts()},
     measure_part,
     trains=True,
 )
