@@ -20,7 +20,6 @@ from hebm_lib.reproduction.figures.family import (
     draw_family,
     draw_member,
     draw_redraws,
-    family_table,
     on_digits,
     places,
 )
@@ -35,6 +34,7 @@ from hebm_lib.reproduction.figures.relations import (
     heard,
     sources,
 )
+from hebm_lib.reproduction.figures.systems import OTHERS, entry_of, family_table, others_table
 from hebm_lib.training.phases import phases_of
 
 
@@ -50,8 +50,9 @@ def small(kind: str):
 # ---- the arrows and the code ----------------------------------------------------------------------------------------
 
 
-def test_the_family_is_made_of_kinds_that_can_be_built():
-    assert FAMILY.keys() <= BUILDERS.keys()
+def test_the_family_and_the_others_are_all_kinds_that_can_be_built():
+    """Seventeen, none of them twice."""
+    assert FAMILY.keys() | OTHERS.keys() == BUILDERS.keys() and len(FAMILY) + len(OTHERS) == len(BUILDERS) == 17
 
 
 def test_the_groups_are_what_the_models_are():
@@ -282,6 +283,22 @@ def test_the_steps_in_the_table_are_those_of_the_registry(bench):
     assert all(f"{entry(kind).training.langevin.steps} steps on" in lines[kind] for kind in WITH_ENERGY)
     assert all("steps" not in line for kind, line in lines.items() if kind not in WITH_ENERGY)
     assert all(entry(kind).training.langevin.steps == 0 for kind in FAMILY if kind not in WITH_ENERGY)
+
+
+def test_the_others_stand_with_what_their_entries_and_runs_say():
+    lines = dict(zip(OTHERS, others_table().splitlines()[2:], strict=True))
+    for kind, line in lines.items():
+        config, cells = entry_of(kind), [cell.strip() for cell in line.strip("|").split("|")]
+        assert f"baselines/{BUILDERS[kind].__module__.split('.')[-1]}.py" in cells[0]
+        assert cells[1] == ", ".join(map(str, config.model.latent_dims))
+        assert ("steps on" in line) == bool(config.training.langevin.steps)
+        assert (f"{config.model.baseline.posterior.steps} steps through" in line) == (
+            kind in ("abp", "sri", "multincp", "jebm")
+        )
+        assert re.fullmatch(r"FD \d+|AUPRC 0\.\d\d", cells[-1])
+        assert cells[0].endswith(
+            "[20](20-natural-images.ipynb)" if "FD" in line else "[16](16-anomaly-detection.ipynb)"
+        )
 
 
 def test_the_bars_add_up(bench):

@@ -1,96 +1,29 @@
-"""Page 00: the models of the book side by side, as a diagram, as a table and as what they cost."""
+"""Page 00: the models of the book side by side, as a diagram, as pictures and as what they cost."""
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import torch
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 from hebm_lib.config import DataConfig, ExperimentConfig
-from hebm_lib.experiments import KIND_NAMES, experiment_of, load_experiment
-from hebm_lib.model import BUILDERS
 from hebm_lib.plotting import ALPHA, BETA, DATA, PHI, REFERENCE, draw_images
-from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.figures.relations import CONDITIONAL, ONE_LEVEL, WITH_ENERGY, arrows, codes_of, followers
-from hebm_lib.reproduction.tables import table
+from hebm_lib.reproduction.figures.systems import FAMILY
 
 __all__ = [
     "FAMILY",
-    "Member",
     "draw_costs",
     "draw_family",
     "draw_gallery",
     "draw_member",
     "draw_redraws",
-    "family_table",
     "on_digits",
 ]
 
-
-@dataclass(frozen=True)
-class Member:
-    """One model in words.
-
-    Attributes:
-        name: as the book writes it.
-        density: its prior with three levels, as a formula.
-        prior, hierarchy, inference, sampler: the four choices; ``{K}`` and ``{posterior}`` are steps of chains.
-        pages: numbers of the pages on which it is at work.
-    """
-
-    name: str
-    density: str
-    prior: str
-    hierarchy: str
-    inference: str
-    sampler: str
-    pages: tuple[str, ...] = ()
-
-
-INDEPENDENT = "$p_0(z_1)\\, p_0(z_2)\\, p_0(z_3)$", "independent Gaussians"
-ABOVE = "$p_0(z_3)\\, p(z_2 | z_3)\\, p(z_1 | z_2, z_3)$", "Gaussians, given all above"
-DOWN, CHAIN, POSTERIOR = "a draw per level", "{K} steps on $f_\\alpha$", "{posterior} steps through $g_\\beta$"
-
-FAMILY: dict[str, Member] = {
-    "vae": Member(KIND_NAMES["vae"], "$p_0(z)$", "Gaussian", "none", "network", "a draw", ("16",)),
-    "lebm": Member(
-        KIND_NAMES["lebm"],
-        "$\\propto e^{f_\\alpha(z)}\\, p_0(z)$",
-        "tilted Gaussian",
-        "none",
-        POSTERIOR,
-        CHAIN,
-        ("02",),
-    ),
-    "vlae": Member(KIND_NAMES["vlae"], *INDEPENDENT, "networks", "network", "a draw", ("10",)),
-    "provlae": Member(KIND_NAMES["provlae"], *INDEPENDENT, "networks, learned in turn", "network", "a draw"),
-    "lvae": Member(
-        KIND_NAMES["lvae"],
-        "$p_0(z_3)\\, p(z_2 | z_3)\\, p(z_1 | z_2)$",
-        "Gaussians, given the next",
-        "prior",
-        "network up, prior down",
-        DOWN,
-        ("01",),
-    ),
-    "hvae": Member(KIND_NAMES["hvae"], *ABOVE, "prior", "network up", DOWN, ("01",)),
-    "biva": Member(KIND_NAMES["biva"], *ABOVE, "prior", "network up, then down", DOWN, ("01",)),
-    "joint-ebm": Member(
-        KIND_NAMES["joint-ebm"],
-        "$\\propto e^{f_\\alpha([z_1, z_2, z_3])}\\, p_0(z)$",
-        "Gaussian, tilted jointly",
-        "networks, tied by $f_\\alpha$",
-        "network",
-        CHAIN,
-        ("04", "10"),
-    ),
-}
-"""The models by kind, in the order of the diagram: one level, independent levels, conditional levels, ours last."""
 
 # ---- the diagram ----------------------------------------------------------------------------------------------------
 
@@ -233,39 +166,6 @@ def draw_redraws(model, kind: str, level: int, chain: dict, *, rows: int = 4, co
 
 
 # ---- the table and the cost -----------------------------------------------------------------------------------------
-
-
-def family_table(bench: dict[str, dict]) -> str:
-    """All models of MNIST in a Markdown table: the four choices, what is learned and how long an epoch takes.
-
-    A name links to the model's file; after it come the pages of the book's contents on which the model is at work.
-
-    Args:
-        bench: by kind, from `hebm_lib.reproduction.bench.load_family`.
-    """
-    settings = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
-    contents = (ROOT / "_toc.yml").read_text()
-    rows = []
-    for kind, member in FAMILY.items():
-        config = load_experiment(experiment_of("mnist", kind))
-        file = BUILDERS[kind].__module__.replace(".", "/") + ".py"
-        steps = {"K": config.training.langevin.steps, "posterior": config.model.baseline.posterior.steps}
-        found = [page for n in member.pages for page in re.findall(rf"notebooks/({n}-[\w-]+)", contents)]
-        links = [f"[{member.name}]({settings['url']}/blob/{settings['branch']}/{file})"]
-        rows.append(
-            [
-                ", ".join(links + [f"[{page[:2]}]({page}.ipynb)" for page in found]),
-                ", ".join(str(dim) for dim in config.model.latent_dims),
-                member.prior,
-                member.hierarchy,
-                member.inference.format(**steps),
-                member.sampler.format(**steps),
-                f"{sum(bench[kind]['parameters'].values()) / 1e6:.2f}M",
-                f"{bench[kind]['seconds_per_epoch']:.0f}",
-            ]
-        )
-    header = ["model", "units", "prior", "hierarchy in", "who infers", "who samples", "size", "s per epoch"]
-    return table(header, rows)
 
 
 def draw_costs(bench: dict[str, dict], *, ax: Axes | None = None) -> Axes:
