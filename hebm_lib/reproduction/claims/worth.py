@@ -3,12 +3,14 @@
 import math
 import statistics
 
-from hebm_lib.reproduction.results import load_result, load_seeds, paired, result_names
+from hebm_lib.reproduction.results import load_result, load_seeds, mean_and_spread, paired, result_names
 from hebm_lib.reproduction.studies.study import load_study
-from hebm_lib.reproduction.tables import table
+from hebm_lib.reproduction.tables import number, table
 
 __all__ = ["PAIRS", "bounds_of_pair", "finding", "worth_of_energies"]
 
+LONG = 2500
+"""Steps of the longest chain."""
 PAIRS = {
     "digits": "8×8 digits, two levels",
     "mnist-012": "MNIST 0–2, a unit per level",
@@ -33,15 +35,24 @@ def bounds_of_pair(name: str) -> list[tuple[float, float]]:
     return pairs
 
 
-def distances(name: str) -> str:
-    """Digit Fréchet distance of the first seed: of N(0, I), of the chains after K and 2,500 steps, of codes of test images."""
-    health = load_result(name)["metrics"]["health"]
-    if "distance" not in health:
+def health_of(name: str) -> list[dict]:
+    """What each seed's run says of its own chains (`hebm_lib.metrics.chain_health`)."""
+    return [run["metrics"]["health"] for run in load_seeds(name)]
+
+
+def mean_distance(runs: list[dict], of: int | str) -> float:
+    """Mean over seeds of the digit Fréchet distance after so many steps, or of one of the references by name."""
+    if isinstance(of, str):
+        return statistics.fmean(run["references"][of] for run in runs)
+    return statistics.fmean(run["distance"][run["steps"].index(of)] for run in runs)
+
+
+def distances(runs: list[dict]) -> str:
+    """Digit Fréchet distance of N(0, I), of chains after K and 2,500 steps, of test images' codes; empty without digits."""
+    if any("distance" not in run for run in runs):
         return ""
-    at = dict(zip(health["steps"], health["distance"], strict=True))
-    k = health["steps"][1]
-    ends = health["references"]
-    return f"{ends['gaussian']:.0f} → {at[k]:.0f} → {at[2500]:.0f} (codes {ends['codes']:.0f})"
+    start, at_k, end, codes = (mean_distance(runs, of) for of in ("gaussian", runs[0]["steps"][1], LONG, "codes"))
+    return f"{start:.0f} → {at_k:.0f} → {end:.0f} (codes {codes:.0f})"
 
 
 def worth_of_energies() -> str:
@@ -52,7 +63,7 @@ def worth_of_energies() -> str:
         mean, low, high = paired(*zip(*pairs, strict=True))
         ours, theirs = (statistics.fmean(side) for side in zip(*pairs, strict=True))
         interval = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-        health = load_result(name)["metrics"]["health"]
+        health = health_of(name)
         rows.append(
             [
                 f"{label} (`{name}`)",
@@ -60,9 +71,9 @@ def worth_of_energies() -> str:
                 f"{theirs:.1f}",
                 f"{ours:.1f}",
                 f"{mean:+.1f}{interval}",
-                f"{health['gain']:.1f}",
-                distances(name),
-                f"{health['acceptance']:.2f}",
+                number(mean_and_spread([run["gain"] for run in health]), 1),
+                distances(health),
+                f"{statistics.fmean(run['acceptance'] for run in health):.2f}",
             ]
         )
     header = ["model", "seeds", "ELBO, f = 0", "ELBO, joint EBM", "difference, 95 %", "gain of f on the codes"]
@@ -89,15 +100,11 @@ def finding(name: str = "mnist") -> str:
     """The book's finding in four numbers: of one model nats, distance, and whether its chains stay; and faces."""
     pairs = bounds_of_pair(name)
     mean, low, high = paired(*zip(*pairs, strict=True))
-    runs = [run["metrics"]["health"] for run in load_seeds(name)]
-
-    def at(steps: int) -> str:
-        return f"{statistics.fmean(run['distance'][run['steps'].index(steps)] for run in runs):.0f}"
-
-    def reference(key: str) -> str:
-        return f"{statistics.fmean(run['references'][key] for run in runs):.0f}"
-
-    k, long = runs[0]["steps"][1], runs[0]["steps"][-1]
+    runs = health_of(name)
+    k = runs[0]["steps"][1]
+    start, at_k, end, shuffled, codes = (
+        f"{mean_distance(runs, of):.0f}" for of in ("gaussian", k, LONG, "shuffled", "codes")
+    )
     rows = [
         [
             f"**{mean:+.1f} nats** [{low:.1f}, {high:.1f}]",
@@ -105,13 +112,13 @@ def finding(name: str = "mnist") -> str:
             f"{len(pairs)} seeds, paired, 95 %",
         ],
         [
-            f"**{reference('gaussian')} → {at(k)}**",
+            f"**{start} → {at_k}**",
             "distance of samples to real digits, before and after the energy's chain",
-            f"levels of different images put together: {reference('shuffled')}; real codes: {reference('codes')}",
+            f"levels of different images put together: {shuffled}; real codes: {codes}",
         ],
         [
-            f"**{at(k)} → {at(long)}**",
-            f"the same from {k} steps, the length of training, to {long:,}",
+            f"**{at_k} → {end}**",
+            f"the same from {k} steps, the length of training, to {LONG:,}",
             "the chains stay, and get nearer",
         ],
         faces_found(),
