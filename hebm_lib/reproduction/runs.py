@@ -61,7 +61,7 @@ LEARNED_ABLATIONS = ("mnist-map-k15", "mnist-map-h10", "mnist-map-separate", "mn
 TWO_SEEDS = ("svhn", "svhn-gaussian")
 """Those with two: in the third seed the ladder diverged within fifty steps, with an energy to come and without."""
 
-PHOTOGRAPHS = ("svhn-11k-vlae",)
+PHOTOGRAPHS = ("svhn-11k-vlae", "celeba-64-vlae")
 """Ladders of photographs with one seed, on whose codes energies are learned (the study ``image-codes``)."""
 
 FIVE_SEEDS = ("mnist", "mnist-gaussian", "mnist-map", "mnist-map-gaussian")

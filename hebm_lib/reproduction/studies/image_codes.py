@@ -27,7 +27,7 @@ __all__ = ["K_VALUES", "PACKS", "RECIPES", "SETTINGS", "STUDY", "WIDTHS", "Image
 
 PACKS = {"svhn-11k": None, "celeba-64": None, "cifar10": ("k150",)}
 """Image set → the settings that are asked of it; None for all."""
-PUBLISHED = ("svhn-11k",)
+PUBLISHED = ("svhn-11k", "celeba-64")
 """Image sets whose ladders have published weights: the codes are the same whenever and wherever a part is measured."""
 K_VALUES = (15, 30, 60, 150, 300)
 COMPONENTS = (1, 10)
