@@ -81,22 +81,16 @@ def _extractor() -> ImageFeatures:
     return ImageFeatures()
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device has units for bfloat16. A processor without them emulates it, ten times slower than float32."""
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported()
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
 @torch.no_grad()
-def image_features(images: Tensor, *, batch: int | None = None, half: bool | None = None) -> Tensor:
+def image_features(images: Tensor, *, batch: int | None = None, half: bool = False) -> Tensor:
     """Features ``(n, 1280)`` of images ``(n, 1 or 3, H, W)`` in [-1, 1], float32.
 
     Args:
         images: on any device; the network goes there.
         batch: images at a time; None is 4 on a CPU, whose caches hold no more (three times as fast as 50), and 50 elsewhere.
-        half: compute in bfloat16, several times as fast where the device has units for it; None does so there. Distances
-            change by about a hundredth.
+        half: compute in bfloat16. Its rounding adds about a twentieth to a Fréchet distance (street numbers, 200 of them: 53.1
+            becomes 54.0 for real ones, 68.9 becomes 72.1 for reconstructions), so distances of one table share a precision.
+            A processor without units for it takes thirty times as long.
 
     Raises:
         ValueError: for images that are not grey or RGB.
@@ -109,7 +103,6 @@ def image_features(images: Tensor, *, batch: int | None = None, half: bool | Non
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"features are of images (n, 1 or 3, H, W), got {tuple(images.shape)}")
     extractor = _extractor().to(images.device)
-    half = multiplies_bfloat16(images.device) if half is None else half
     batch = batch or (4 if images.device.type == "cpu" else 50)
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=half):
         return torch.cat([extractor(part).float() for part in images.split(batch)])

@@ -30,6 +30,7 @@ __all__ = [
     "EXAMPLES",
     "FACES",
     "FACES_PICTURE",
+    "HALF",
     "IMAGES",
     "LARGE",
     "LEVELS",
@@ -59,6 +60,8 @@ EXAMPLES = ROOT / "book" / "images" / "systems"
 SHOWN = 8
 """Images in each row of it."""
 FACES_PICTURE = ROOT / "book" / "images" / "levels" / "celeba-64.webp"
+HALF = True
+"""Features in bfloat16, as those of the first rows were: distances are about a twentieth larger so, and have to be alike."""
 PAIRED = ("", "-vlae")
 """Systems with three training seeds: ours, and its ladder with f = 0."""
 
@@ -89,7 +92,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
     def distances(steps: int) -> dict[str, float]:
         chain = {"steps": steps, "step_size": langevin.step_size, "generator": generator}
         samples = torch.cat([model.sample(part, **chain) for part in [100] * (len(test) // 100)])
-        return image_distances(features, image_features(samples.clamp(-1, 1)))
+        return image_distances(features, image_features(samples.clamp(-1, 1), half=HALF))
 
     samples = distances(langevin.steps)
     persists = model.prior.has_energy and config.model.prior.chains and langevin.steps
@@ -101,7 +104,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
             "mse": mse,
             "mse01": mse / 4,
             "samples": samples,
-            "reconstructions": image_distances(features, image_features(again.clamp(-1, 1))),
+            "reconstructions": image_distances(features, image_features(again.clamp(-1, 1), half=HALF)),
             "parameters": sum(p.numel() for p in model.parameters()),
         }
         | ends
@@ -146,7 +149,7 @@ def measure_references(pack: str) -> dict:
     """What two sets of real images are apart, training and test: the floor of every distance in the table."""
     test, train = (real_images(pack, split) for split in ("test", "train"))
     n = min(len(test), len(train))
-    return rounded({"samples": image_distances(*(image_features(images[:n]) for images in (test, train)))})
+    return rounded({"samples": image_distances(*(image_features(images[:n], half=HALF) for images in (test, train)))})
 
 
 @torch.no_grad()
@@ -234,7 +237,7 @@ def measure_part(name: str, *, precision: str = "32-true") -> dict:
     write_examples(run.model.eval(), run.config, test, EXAMPLES / f"{name}.webp")
     if run.config.model.prior.chains and langevin.steps:
         write_examples(run.model, ten_times(run.config), test, EXAMPLES / f"{name}-long.webp")
-    return measure_images(run.model, run.config, test, image_features(test)) | run.budget
+    return measure_images(run.model, run.config, test, image_features(test, half=HALF)) | run.budget
 
 
 def parts() -> list[str]:
