@@ -1,4 +1,4 @@
-"""The paper's tables of natural images and of 3D shapes, and the ablations: its numbers, ours, and what waits."""
+"""The paper's tables of natural images and of 3D shapes, and the ablations: its numbers, and ours."""
 
 import math
 import statistics
@@ -9,6 +9,7 @@ from hebm_lib.experiments.ablations import STEPS, WIDTHS
 from hebm_lib.experiments.shapes import SHAPES_RUNS
 from hebm_lib.reproduction.results import load_paper, load_seeds, mean_and_sd, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
+from hebm_lib.reproduction.studies.image_codes import SETTINGS, across
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
 
@@ -51,11 +52,6 @@ def label(key: str) -> str:
     ('joint EBM, paper', 'NCP-VAE, paper')
     """
     return f"{NAMES.get(key, key.upper())}, paper"
-
-
-def waiting_row(columns: int, reason: str) -> list[str]:
-    """Our row of a table that cannot be filled here."""
-    return ["joint EBM, this book", f"waits: {reason}", *[""] * (columns - 2)]
 
 
 def table2() -> str:
@@ -152,23 +148,37 @@ def rank_correlation(data: str, pack: str) -> tuple[float, int]:
     return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
 
 
-def one_row(key: str, what: str, reason: str, ablations: dict[int, str]) -> str:
-    """Tables 4 and 5: one number of the paper per setting; our row waits, and MNIST's stands below it."""
-    values, parts = load_paper()[key], load_study("ablations")
-    rows = [["joint EBM, paper, FID", *map(cell, values.values())], waiting_row(len(values) + 1, reason)]
-    ours = [number(over_seeds(parts, name, "distance", "prior"), 0) for name in ablations.values()]
+def along_columns(kind: str, key: str, what: str, ablations: dict[int, str]) -> str:
+    """Tables 4 and 5: the paper's number per setting; below it ours, of f on the codes of ladders of photographs and of MNIST.
+
+    Args:
+        kind: of `hebm_lib.reproduction.studies.image_codes.SETTINGS`.
+        key: of the paper's row.
+        what: heads the columns.
+        ablations: setting → entry of the small models of MNIST.
+    """
+    values, codes = load_paper()[key], load_study("image-codes")
+    rows = [["joint EBM, paper, FID", *map(cell, values.values())]]
+    for pack in ("celeba-64", "svhn-11k"):
+        for after, steps in (("K", "training's steps"), ("long", "2,500 steps")):
+            found = across(codes, pack, kind, after)
+            learned = [len(found[column]) for column, setting in SETTINGS[kind].items() if setting is not None]
+            if min(learned):
+                cells = [number(mean_and_spread(distances), 1) for distances in found.values()]
+                rows.append([f"f on VLAE's codes, {pack}, FD after {steps}, {min(learned)} seeds", *cells])
+    ours = [number(over_seeds(load_study("ablations"), name, "distance", "prior"), 0) for name in ablations.values()]
     rows.append(["small joint EBM, MNIST, digit Fréchet distance, 3 seeds", *ours])
     return table([what, *values], rows)
 
 
 def table4() -> str:
-    """Table 4: FID on CelebA-64 against Langevin steps."""
-    return one_row("table4_fid_against_langevin_steps_celeba64", "K", "CelebA images, a GPU", BY_STEPS)
+    """Table 4: distance against Langevin steps."""
+    return along_columns("K", "table4_fid_against_langevin_steps_celeba64", "K", BY_STEPS)
 
 
 def table5() -> str:
-    """Table 5: FID on SVHN against hidden units of f."""
-    return one_row("table5_fid_against_hidden_units", "hidden units", "SVHN images, a GPU", BY_WIDTH)
+    """Table 5: distance against hidden units of f."""
+    return along_columns("width", "table5_fid_against_hidden_units", "hidden units", BY_WIDTH)
 
 
 def table6() -> str:

@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebm_lib.plotting import ALPHA, DATA, REFERENCE
+from hebm_lib.plotting import ALPHA, DATA, PHI, REFERENCE
 from hebm_lib.reproduction.figures.worth import by_setting
 from hebm_lib.reproduction.results import load_seeds, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
+from hebm_lib.reproduction.studies.image_codes import across
 from hebm_lib.reproduction.tables import number, table
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "draw_setting",
     "gain_distance",
     "learned_models",
+    "photographs",
     "whole_models",
 ]
 
@@ -39,6 +41,9 @@ TRAININGS = {
     },
 }
 """Per setting of Tables 4 and 5 and per way to train f on fixed codes: the value → its recipe; None is f = 0."""
+
+PHOTOGRAPHS = {"svhn-11k": ALPHA, "celeba-64": "#56B4E9"}
+"""Image set → colour of its curves."""
 
 TRAINING_COLORS = {"persistent chains": ALPHA, "fresh chains": "#CC79A7", "authors' kind": REFERENCE}
 
@@ -106,6 +111,7 @@ def draw_setting(
     *,
     ax: Axes,
     colors: Sequence[str] = (ALPHA,),
+    styles: Sequence[str] | None = None,
     floors: dict[str, tuple[float, str]] | None = None,
     xlabel: str = "",
 ) -> Axes:
@@ -114,15 +120,16 @@ def draw_setting(
     Args:
         curves: label → setting → (mean, deviation); the settings of the longest curve, in its order, are the axis.
         colors: of the curves.
+        styles: of their lines; None draws all of them through.
         floors: name → (height, colour) of a line across the panel.
     """
     places = {name: i for i, name in enumerate(max(curves.values(), key=len))}
     for name, (height, color) in (floors or {}).items():
         ax.axhline(height, color=color, linestyle="--", linewidth=1.2, label=name)
-    for (label, values), color in zip(curves.items(), colors, strict=True):
+    for (label, values), color, style in zip(curves.items(), colors, styles or ["-"] * len(curves), strict=True):
         means, deviations = zip(*values.values(), strict=True)
         at = [places[name] for name in values]
-        ax.errorbar(at, means, deviations, marker="o", color=color, capsize=3, label=label)
+        ax.errorbar(at, means, deviations, marker="o", color=color, linestyle=style, capsize=3, label=label)
     ax.set_xticks(range(len(places)), list(places))
     ax.set(xlabel=xlabel, ylim=(0, None))
     return ax
@@ -133,20 +140,50 @@ def gain_distance(parts: dict[str, dict], name: str, *keys: str) -> Pair:
     return mean_and_spread([value for value in by_setting(parts, name, *keys) if value is not None])
 
 
-def draw_paper_and_ours(study: dict, paper: dict) -> Figure:
-    """Tables 4 and 5 above, the same two settings on the fixed codes of MNIST below.
+def photographs(codes: dict[str, dict], kind: str) -> dict[str, dict[str, Pair]]:
+    """Curves of the study ``image-codes``: one per image set, after training's K steps and after 2,500; those that are whole.
+
+    Args:
+        codes: its parts.
+        kind: of `SETTINGS`.
+    """
+    curves = {}
+    for pack in PHOTOGRAPHS:
+        for after, steps in (("K", "K steps"), ("long", "2,500 steps")):
+            found = across(codes, pack, kind, after)
+            if all(found.values()):
+                curves[f"{pack}, {steps}"] = {column: mean_and_spread(values) for column, values in found.items()}
+    return curves
+
+
+def draw_paper_and_ours(study: dict, codes: dict, paper: dict) -> Figure:
+    """Tables 4 and 5 above; below the same two settings on fixed codes, of ladders of photographs and of MNIST.
 
     Args:
         study: the parts of ``fixed-codes``.
+        codes: the parts of ``image-codes``.
         paper: `load_paper`.
     """
     noise = (study["references"]["distance"]["gaussian"], math.nan)
     theirs = ("table4_fid_against_langevin_steps_celeba64", "table5_fid_against_hidden_units")
     labels = ("Langevin steps K of training", "hidden units of f, each of two layers")
-    fig, axes = plt.subplots(2, 2, figsize=(9, 6.2), sharex="col", sharey="row")
+    fig, axes = plt.subplots(3, 2, figsize=(9, 8.4), sharex="col", sharey="row")
     for column, (kind, key, images) in enumerate(zip(TRAININGS, theirs, ("CelebA-64", "SVHN"), strict=True)):
-        printed = {"the paper, single runs": {k: (v, math.nan) for k, v in paper[key].items()}}
+        printed = {"single runs": {k: (v, math.nan) for k, v in paper[key].items()}}
         draw_setting(printed, ax=axes[0, column], colors=[DATA]).set_title(f"the paper's FID, {images}")
+        curves = photographs(codes, kind)
+        looks = {name: (PHOTOGRAPHS[name.partition(",")[0]], ":" if "2,500" in name else "-") for name in curves}
+        colors, styles = zip(*looks.values(), strict=True) if looks else ((), ())
+        ends = {
+            pack: codes[f"{pack}/references"]["distance"]
+            for pack in dict.fromkeys(name.split(",")[0] for name in curves)
+        }
+        floors = {f"{pack}, its codes": (end["codes"], PHI) for pack, end in ends.items()}
+        draw_setting(curves, ax=axes[1, column], colors=colors, styles=styles, floors=floors)
+        if ends:
+            low, high = (pick(end[key] for end in ends.values()) for pick, key in ((min, "codes"), (max, "gaussian")))
+            axes[1, column].set_ylim(0.9 * low, 1.05 * high)
+        axes[1, column].set_title("ours: FD in EfficientNet's features, photographs")
         ours = {
             way: {
                 k: noise if name is None else gain_distance(study, name, "distance", "K") for k, name in names.items()
@@ -154,11 +191,12 @@ def draw_paper_and_ours(study: dict, paper: dict) -> Figure:
             for way, names in TRAININGS[kind].items()
         }
         colors = [TRAINING_COLORS[way] for way in ours]
-        draw_setting(ours, ax=axes[1, column], colors=colors, xlabel=labels[column])
-        axes[1, column].set_title("ours: digit Fréchet distance, MNIST")
-    for ax, top in zip(axes[:, 0], (62, 200), strict=True):
+        draw_setting(ours, ax=axes[2, column], colors=colors, xlabel=labels[column])
+        axes[2, column].set_title("ours: digit Fréchet distance, MNIST")
+    for ax, top in zip(axes[[0, 2], 0], (62, 200), strict=True):
         ax.set_ylim(0, top)
-    fig.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for row in (1, 2):
+        axes[row, 0].legend(fontsize=8)
     return fig
 
 
