@@ -83,7 +83,7 @@ OTHERS: dict[str, Member] = {
         "bigan": ("Gaussian", "none", "network, against a discriminator", "a draw", ("16",)),
     }.items()
 }
-"""Those that the book trains for its Tables 2, 3 and 6 only."""
+"""The others of the paper's Tables 2, 3 and 6, and JEBM, which stands in none of them."""
 
 
 def entry_of(kind: str) -> ExperimentConfig:
