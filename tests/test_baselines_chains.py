@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 from hebm_lib import GaussianPrior, LatentSpec, Trainer, load_dataset
 from hebm_lib.baselines.abp import ABP
-from hebm_lib.baselines.hierarchy import ConditionalPrior, positive
+from hebm_lib.baselines.conditional_prior import ConditionalPrior, positive
 from hebm_lib.baselines.lebm import ShortRun
 from hebm_lib.baselines.sri import SRI
 from hebm_lib.config import BaselineConfig, LangevinConfig, OptimiserConfig, TrainingConfig

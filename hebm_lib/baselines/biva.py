@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from hebm_lib.baselines.common import gaussian_log_prob, no_energy
-from hebm_lib.baselines.hierarchy import BottomUp, ConditionalPrior, HierarchicalBaseline, Source, positive
+from hebm_lib.baselines.conditional_prior import ConditionalPrior, positive
+from hebm_lib.baselines.hierarchy import BottomUp, HierarchicalBaseline, Source
 from hebm_lib.config import ModelConfig
 from hebm_lib.latents import LatentSpec
 from hebm_lib.model import Draw, register

@@ -33,7 +33,8 @@ from torch.distributions import Independent
 
 from hebm_lib.algorithm import Update
 from hebm_lib.baselines.common import no_energy
-from hebm_lib.baselines.hierarchy import ConditionalPrior, HierarchicalBaseline, MeanPath, Source
+from hebm_lib.baselines.conditional_prior import ConditionalPrior
+from hebm_lib.baselines.hierarchy import HierarchicalBaseline, MeanPath, Source
 from hebm_lib.baselines.lebm import DEVIATION_FLOOR, ShortRun
 from hebm_lib.config import BaselineConfig, ModelConfig, TrainingConfig
 from hebm_lib.langevin import langevin_dynamics

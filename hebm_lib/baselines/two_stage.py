@@ -33,7 +33,8 @@ from torch import Tensor, nn
 
 from hebm_lib.algorithm import Update
 from hebm_lib.baselines.common import gaussian_log_prob, no_energy
-from hebm_lib.baselines.hierarchy import ConditionalPrior, HierarchicalBaseline, Source, positive
+from hebm_lib.baselines.conditional_prior import ConditionalPrior, positive
+from hebm_lib.baselines.hierarchy import HierarchicalBaseline, Source
 from hebm_lib.config import BaselineConfig, InferenceConfig, ModelConfig, TrainingConfig
 from hebm_lib.latents import LatentSpec
 from hebm_lib.model import Draw, check_paired, gaussian_kl, register

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hebm_lib.baselines.hierarchy import ConditionalPrior
+from hebm_lib.baselines.conditional_prior import ConditionalPrior
 
 __all__ = [
     "CONDITIONAL",
