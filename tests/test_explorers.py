@@ -21,7 +21,15 @@ from shared import BROWSERS, ROOT, axe_script
 from hebm_lib import JointEBM, LatentSpec, load_pretrained
 from hebm_lib.config import GeneratorConfig
 from hebm_lib.networks import LadderGenerator
-from hebm_lib.reproduction.explorers import EXPLORERS, MOST_BYTES, draw_still, export_model, generator_steps, show
+from hebm_lib.reproduction.explorers import (
+    EXPLORERS,
+    MOST_BYTES,
+    draw_still,
+    export_model,
+    generator_steps,
+    show,
+    write_script,
+)
 
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"
 PLAIN_LADDER = "mnist-map"
@@ -33,11 +41,11 @@ window.errors = [];
 addEventListener("error", (e) => errors.push(e.message));
 addEventListener("unhandledrejection", (e) => errors.push(String(e.reason)));
 console.error = (...parts) => errors.push(parts.join(" "));
-</script><script type="module" src="_static/explorers.js"></script></head><body><main><h1>Explorers</h1>
+</script><script src="_static/explorers.js"></script></head><body><main><h1>Explorers</h1>
 ELEMENTS
 </main>
 <script type="module">
-import { decode, energy } from "./_static/explorers.js";
+const { decode, energy } = globalThis.hebmExplorers;
 const codes = CODES, found = { kinds: {}, decoded: {}, energies: {} };
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 const settle = async (test) => { for (let i = 0; i < 300 && !test(); i++) await wait(20); return test(); };
@@ -90,6 +98,13 @@ def codes_for(model: JointEBM) -> torch.Tensor:
     return 1.5 * torch.randn(3, model.latents.total, generator=torch.Generator().manual_seed(0))
 
 
+def a_browser() -> str:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    return browser
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """A static site: the script, and the models as the book's build makes them."""
@@ -104,9 +119,7 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def browsed(site) -> dict:
     """What a browser found: see HARNESS."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    browser = a_browser()
     still = '<img alt="still" src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">'
     elements = [f'<hebm-explorer kind="{k}" model="{m}">{still}</hebm-explorer>' for k, m in EXPLORERS.items()]
     codes = {kind: codes_for(load_pretrained(name)).tolist() for kind, name in EXPLORERS.items()}
@@ -151,7 +164,7 @@ def browsed(site) -> dict:
 
 
 def test_a_page_loads_less_than_four_megabytes(site):
-    sizes = {path.name: path.stat().st_size for path in (site / "_static" / "explorers").iterdir()}
+    sizes = {path.name: path.stat().st_size for path in (site / "_static" / "explorers").glob("*.safetensors")}
     assert len(sizes) == 3 and max(sizes.values()) <= MOST_BYTES and SCRIPT.stat().st_size < 40_000
 
 
@@ -181,8 +194,9 @@ def test_the_scripts_numbers_are_torchs(name, site, tmp_path):
     shutil.copy(SCRIPT, tmp_path / "explorers.mjs")
     path = json.dumps(str(site / "_static" / "explorers" / f"{name}.safetensors"))
     (tmp_path / "run.mjs").write_text(f"""
-import {{ readModel, decode, energy }} from "./explorers.mjs";
+import "./explorers.mjs";
 import {{ readFileSync }} from "node:fs";
+const {{ readModel, decode, energy }} = globalThis.hebmExplorers;
 const bytes = readFileSync({path});
 const model = readModel(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 const found = {json.dumps(z.tolist())}.map((z) => {{
@@ -236,6 +250,21 @@ def test_no_request_leaves_the_server_and_nothing_goes_wrong(browsed):
     assert len(browsed["requests"]) >= 3
     away = [name for name in browsed["requests"] if not name.startswith((browsed["origin"], "data:"))]
     assert not away and browsed["errors"] == []
+
+
+def test_an_explorer_runs_in_a_book_that_is_opened_from_a_disk(site, tmp_path):
+    """jupyter-book tells who has built the book to open it by a file's address; no page may fetch or import from there."""
+    shutil.copytree(site / "_static", tmp_path / "_static")
+    name = EXPLORERS["langevin"]
+    write_script(tmp_path / "_static" / "explorers" / f"{name}.safetensors")
+    (tmp_path / "_static" / "explorers" / f"{name}.safetensors").unlink()
+    page = tmp_path / "index.html"
+    element = f'<hebm-explorer kind="langevin" model="{name}"></hebm-explorer>'
+    page.write_text(f'<!doctype html><script src="_static/explorers.js"></script>{element}', encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    options += ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run([a_browser(), *options, page.as_uri()], capture_output=True, text=True, timeout=MOST_SECONDS)
+    assert 'data-state="ready"' in done.stdout, done.stdout[-500:] + done.stderr[-500:]
 
 
 def test_keyboard_and_dark_mode(browsed):

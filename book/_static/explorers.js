@@ -3,6 +3,10 @@
 // Plain JavaScript on typed arrays, no framework and no other site: the networks are small, a digit takes a few
 // milliseconds. The model file says in its header what to compute (hebm_lib/reproduction/explorers.py). The element keeps its
 // light children, a still picture, in sight until the model is there; it starts to load when it comes near the window.
+// A plain script, no module, so that it runs in a book that is opened from a disk, too; jupyter-book puts it into every head.
+(() => {
+"use strict";
+const HERE = globalThis.document?.currentScript?.src;
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
@@ -13,7 +17,7 @@ function fromHalf(bits) {
 }
 
 /** Read a model file: {tensors: {name: {data, shape}}, …header}. */
-export function readModel(buffer) {
+function readModel(buffer) {
   const view = new DataView(buffer);
   const length = Number(view.getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
@@ -71,7 +75,7 @@ function up(x, side, { data: w, shape: [c_in, c_out] }) {
 }
 
 /** The mean image g_β(z) in [-1, 1], row by row. */
-export function decode(model, z) {
+function decode(model, z) {
   const part = (level) => z.slice(model.starts[level - 1], model.starts[level - 1] + model.levels[level - 1]);
   let h = null, channels = 0, side = 0;
   for (const step of model.steps) {
@@ -95,7 +99,7 @@ export function decode(model, z) {
 }
 
 /** f_α(z), the negative energy, and its gradient. */
-export function energy(model, z) {
+function energy(model, z) {
   const { layers, slope, activation } = model.energy, inputs = [], slopes = [];
   let h = z;
   for (let i = 0; i < layers; i++) {
@@ -123,13 +127,13 @@ export function energy(model, z) {
 }
 
 /** One step of Eq. 13 towards exp(steepness · f) N(0, I), in place; units outside [from, to) are held. */
-export function langevinStep(model, z, s, noise, { steepness = 1, from = 0, to = z.length } = {}) {
+function langevinStep(model, z, s, noise, { steepness = 1, from = 0, to = z.length } = {}) {
   const { gradient } = energy(model, z);
   for (let i = from; i < to; i++) z[i] += 0.5 * s * s * (steepness * gradient[i] - z[i]) + s * noise();
 }
 
 /** Standard normal numbers from a seed (mulberry32 and Box–Muller). */
-export function normal(seed) {
+function normal(seed) {
   let a = seed >>> 0;
   const uniform = () => {
     a = (a + 0x6d2b79f5) >>> 0;
@@ -139,6 +143,8 @@ export function normal(seed) {
   };
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
+
+globalThis.hebmExplorers = { readModel, decode, energy, langevinStep, normal };
 
 const draw = (units, noise) => Float32Array.from({ length: units }, noise);
 
@@ -378,6 +384,25 @@ function langevin(model, root, noise) {
 
 const KINDS = { levels, langevin };
 
+/** The bytes of a model of the book. A page on a disk may not fetch a file beside it, but it may run a script that holds it. */
+async function bytesOf(name) {
+  const address = new URL(`explorers/${name}.safetensors`, HERE);
+  if (address.protocol !== "file:") return fetched(address);
+  if (!globalThis.hebmModels?.[name]) {
+    await new Promise((done, failed) => {
+      const script = make("script", { src: new URL(`explorers/${name}.js`, HERE).href, onload: done, onerror: failed });
+      document.head.append(script);
+    });
+  }
+  return fetched(globalThis.hebmModels[name]);
+}
+
+async function fetched(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`the model is not there (${answer.status})`);
+  return answer.arrayBuffer();
+}
+
 if (typeof HTMLElement !== "undefined") {
   class Explorer extends HTMLElement {
     connectedCallback() {
@@ -398,10 +423,8 @@ if (typeof HTMLElement !== "undefined") {
     }
     async load(root) {
       try {
-        const address = this.getAttribute("src") || new URL(`explorers/${this.getAttribute("model")}.safetensors`, import.meta.url);
-        const answer = await fetch(address);
-        if (!answer.ok) throw new Error(`the model is not there (${answer.status})`);
-        const model = readModel(await answer.arrayBuffer());
+        const given = this.getAttribute("src");
+        const model = readModel(await (given ? fetched(given) : bytesOf(this.getAttribute("model"))));
         const built = document.createDocumentFragment();
         built.append(make("style", {}, STYLE));
         KINDS[this.getAttribute("kind")](model, built, normal(Number(this.getAttribute("seed") ?? 1)));
@@ -416,3 +439,4 @@ if (typeof HTMLElement !== "undefined") {
   }
   if (!customElements.get("hebm-explorer")) customElements.define("hebm-explorer", Explorer);
 }
+})();

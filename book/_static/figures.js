@@ -1,4 +1,6 @@
+// jupyter-book puts all scripts of this folder into every page's head.
 // Wide figures scroll sideways on a phone, so that their labels stay legible; hebm.css gives them their width there.
+(() => {
 const WIDE = 1.8; // width over height from which a figure is too small to read on 400 pixels
 const mark = (image) => {
   const box = image.parentElement;
@@ -8,7 +10,10 @@ const mark = (image) => {
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", "A wide figure, which scrolls sideways on a narrow screen");
 };
-document.querySelectorAll(".bd-article .cell_output img").forEach((image) => {
-  if (image.complete) mark(image);
-  else image.addEventListener("load", () => mark(image));
+addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".bd-article .cell_output img").forEach((image) => {
+    if (image.complete) mark(image);
+    else image.addEventListener("load", () => mark(image));
+  });
 });
+})();

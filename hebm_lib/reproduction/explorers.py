@@ -21,7 +21,7 @@ from hebm_lib.model import JointEBM
 from hebm_lib.networks import LadderGenerator
 from hebm_lib.provenance import ROOT
 
-__all__ = ["EXPLORERS", "Html", "draw_still", "export_model", "generator_steps", "show"]
+__all__ = ["EXPLORERS", "Html", "draw_still", "export_model", "generator_steps", "show", "write_script"]
 
 EXPLORERS = {"levels": "mnist", "langevin": "mnist-012-2d"}
 """The book's explorers, each with the published model that it moves."""
@@ -168,6 +168,18 @@ def draw_still(name: str, path: Path, *, n: int = 16, extent: float = 4.0) -> No
     plt.close(figure)
 
 
+def as_data(path: Path) -> str:
+    """A model file as an address that holds it."""
+    return f"data:application/octet-stream;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def write_script(path: Path) -> None:
+    """Write a model file once more beside itself, as a script: a page that is opened from a disk may not read other files."""
+    name = json.dumps(path.stem)
+    script = f"(globalThis.hebmModels ??= {{}})[{name}] = {json.dumps(as_data(path))};\n"
+    path.with_suffix(".js").write_text(script, encoding="utf-8")
+
+
 class Html(str):
     """Text that Jupyter shows as HTML; no import of IPython, which the library does not need."""
 
@@ -195,11 +207,11 @@ def show(kind: str, name: str | None = None, *, height: int = 640):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         export_model(name or EXPLORERS[kind], path)
-        data = base64.b64encode(path.read_bytes()).decode()
+        data = as_data(path)
     script = (ROOT / "book" / "_static" / "explorers.js").read_text(encoding="utf-8")
     page = (
-        f'<!doctype html><html lang="en"><title>Explorer</title><body><script type="module">{script}</script>'
-        f'<hebm-explorer kind="{kind}" src="data:application/octet-stream;base64,{data}"></hebm-explorer></body></html>'
+        f'<!doctype html><html lang="en"><title>Explorer</title><body><script>{script}</script>'
+        f'<hebm-explorer kind="{kind}" src="{data}"></hebm-explorer></body></html>'
     )
     settings = f'title="Explorer" width="100%" height="{height}" style="border:0"'
     return Html(f'<div><iframe {settings} srcdoc="{html.escape(page)}"></iframe></div>')
