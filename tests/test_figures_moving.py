@@ -167,7 +167,7 @@ def test_on_a_phone_a_wide_figure_of_the_book_scrolls_and_a_square_one_does_not(
         images.append(f'<div class="cell_output"><div class="output"><img src="{i}.png" alt="figure {i}"></div></div>')
     axe = f"<script>{axe_script().read_text(encoding='utf-8')}</script>" if axe_script() else ""
     scripts = f"<style>{(static / 'hebm.css').read_text()}</style>{axe}"
-    after = f'<script>{(static / "figures.js").read_text()}</script>{MEASURE}'
+    after = f"<script>{(static / 'figures.js').read_text()}</script>{MEASURE}"
     body = f'<main class="bd-article"><h1>Figures</h1>{"".join(images)}</main>{after}'
     page = f'<!doctype html><html lang="en"><title>t</title>{scripts}<body>{body}</body></html>'
     found = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', dump_dom(page, tmp_path)).group(1))

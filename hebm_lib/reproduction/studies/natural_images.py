@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from hebm_lib.checkpoint import load_pretrained
 from hebm_lib.config import DataConfig, ExperimentConfig
 from hebm_lib.data import load_split
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
@@ -23,7 +22,7 @@ from hebm_lib.metrics.hierarchy import brightness, class_change, pixel_variance_
 from hebm_lib.metrics.natural import image_distances, image_features
 from hebm_lib.plotting import image_grid
 from hebm_lib.provenance import ROOT, rounded
-from hebm_lib.reproduction.runs import trained
+from hebm_lib.reproduction.runs import published_or_trained, trained
 from hebm_lib.reproduction.studies.study import Study, write_redraws
 
 __all__ = [
@@ -51,8 +50,10 @@ LARGE = "celeba-128"
 """The set of Figure 10."""
 READER_EPOCHS = 15
 """Of the classifier of street numbers."""
-LEVELS = "svhn, level by level"
-FACES = "celeba-64, level by level"
+BY_LEVEL = "level by level"
+LEVELS = tuple(f"svhn{seed}, {BY_LEVEL}" for seed in ("", "@2", "@3"))
+"""Figure 4's numbers, a part per training seed."""
+FACES = f"celeba-64, {BY_LEVEL}"
 FACES_READ = 5_000
 """Training faces that the readers of attributes learn from."""
 EXAMPLES = ROOT / "book" / "images" / "systems"
@@ -153,16 +154,20 @@ def measure_references(pack: str) -> dict:
 
 
 @torch.no_grad()
-def measure_street_numbers(name: str = "svhn") -> dict:
+def measure_street_numbers(name: str = "svhn", *, precision: str = "32-true") -> dict:
     """Figure 4 as numbers: what each level of a model of SVHN changes when it is taken from another sample.
 
     A small classifier, trained here on the same crops, reads the digit.
+
+    Args:
+        name: of a run, published or trained by this command.
+        precision: of that training.
 
     Returns:
         ``reader_accuracy`` on test images; per level, z_1 first, ``class_change``, and the shares of the variance of
         ``light``, ``colour`` and ``pixels`` (`pixel_variance_share`); ``class_change_all`` between two samples.
     """
-    config, model = load_experiment(name), load_pretrained(name).eval()
+    config, model = load_experiment(name), published_or_trained(name, precision=precision).eval()
     train, test = (load_split(config.data, split) for split in ("train", "test"))
     with torch.enable_grad():
         reader = fit_classifier(train, epochs=READER_EPOCHS, progress=False)
@@ -223,9 +228,9 @@ def measure_faces(model, config: ExperimentConfig, picture: Path | None = None) 
 
 
 def measure_part(name: str, *, precision: str = "32-true") -> dict:
-    """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``, `LEVELS`, or `FACES`."""
-    if name == LEVELS:
-        return measure_street_numbers()
+    """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``, one of `LEVELS`, or `FACES`."""
+    if name in LEVELS:
+        return measure_street_numbers(name.partition(", ")[0], precision=precision)
     if name == FACES:
         run = trained("celeba-64", precision=precision)
         return measure_faces(run.model.eval(), run.config, FACES_PICTURE)
@@ -251,7 +256,7 @@ def parts() -> list[str]:
 STUDY = Study(
     "natural-images",
     "Tables 2 and 6, Figure 10: squared error and distances in EfficientNet-lite0's features on four image sets",
-    {name: () for name in parts()} | {LEVELS: ("svhn",), FACES: ()},
+    {name: () for name in parts()} | {LEVELS[0]: ("svhn",)} | {name: () for name in (*LEVELS[1:], FACES)},
     measure_part,
     trains=True,
 )
