@@ -248,6 +248,15 @@ def test_a_seed_makes_a_run():
     assert not same(weights(one.model), weights(other.model))
 
 
+def test_what_learns_does_so_where_the_caller_has_switched_gradients_off(digits):
+    """A study measures under `torch.no_grad`, and may have to train first."""
+    with torch.no_grad():
+        switched_off = trained(tiny_experiment(epochs=1))
+        fit_classifier(digits, epochs=1, progress=False)
+        assert not torch.is_grad_enabled()
+    assert same(weights(switched_off.model), weights(trained(tiny_experiment(epochs=1)).model))
+
+
 def test_batches_cover_every_image_once_per_epoch_in_a_new_order():
     config = tiny_experiment(batch_size=10)
     trainer = Trainer(build_model(config.model), config, progress=False)

@@ -71,6 +71,7 @@ class DigitClassifier(nn.Module):
         return self.head(self.features(x))
 
 
+@torch.enable_grad()
 def fit_classifier(
     train: ImageDataset,
     *,

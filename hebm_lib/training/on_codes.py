@@ -10,6 +10,7 @@ from hebm_lib.training.phases import Average, FixedCodes, Phase, alpha_alone, al
 __all__ = ["learn_on_codes"]
 
 
+@torch.enable_grad()
 def learn_on_codes(
     prior: nn.Module,
     codes: FixedCodes,

@@ -143,6 +143,7 @@ class Trainer:
         decay = self.training.energy.average
         return Average(self.groups["alpha"], decay) if decay and "alpha" in self.groups else None
 
+    @torch.enable_grad()  # a caller who measures may have switched gradients off
     def fit(
         self, train: ImageDataset | Tensor | Dataset, *, on_epoch: Callable[["Trainer"], None] | None = None
     ) -> "Trainer":

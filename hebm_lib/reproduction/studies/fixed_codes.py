@@ -207,10 +207,9 @@ def learn_recipe(recipe: Recipe, seed: int, here: StandingLadder, *, samples: in
     """Learn an energy on a ladder's codes and measure it with so many samples; what it gives says `measure_recipe`."""
     prior = prior_for(recipe, seed, here.model.latents)
     clock = time.perf_counter()
-    with torch.enable_grad():
-        history = learn_on_codes(
-            prior, here.codes, training_for(recipe), steps=recipe.steps, seed=seed, ratio_only=recipe.ratio_only
-        )
+    history = learn_on_codes(
+        prior, here.codes, training_for(recipe), steps=recipe.steps, seed=seed, ratio_only=recipe.ratio_only
+    )
     seconds = time.perf_counter() - clock
     found = {"seconds": round(seconds, 1), "gap": history[-1], "diverged": not abs(history[-1]) <= 1e4}
     if not found["diverged"]:

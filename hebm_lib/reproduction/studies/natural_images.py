@@ -154,23 +154,20 @@ def measure_references(pack: str) -> dict:
 
 
 @torch.no_grad()
-def measure_street_numbers(name: str = "svhn", *, precision: str = "32-true") -> dict:
+def measure_street_numbers(model, config: ExperimentConfig) -> dict:
     """Figure 4 as numbers: what each level of a model of SVHN changes when it is taken from another sample.
 
     A small classifier, trained here on the same crops, reads the digit.
 
     Args:
-        name: of a run, published or trained by this command.
-        precision: of that training.
+        model, config: of ``svhn``, in evaluation mode.
 
     Returns:
         ``reader_accuracy`` on test images; per level, z_1 first, ``class_change``, and the shares of the variance of
         ``light``, ``colour`` and ``pixels`` (`pixel_variance_share`); ``class_change_all`` between two samples.
     """
-    config, model = load_experiment(name), published_or_trained(name, precision=precision).eval()
     train, test = (load_split(config.data, split) for split in ("train", "test"))
-    with torch.enable_grad():
-        reader = fit_classifier(train, epochs=READER_EPOCHS, progress=False)
+    reader = fit_classifier(train, epochs=READER_EPOCHS, progress=False)
     langevin, noise = config.training.langevin, torch.Generator().manual_seed(config.training.seed)
     z, donors = (model.prior.sample(IMAGES, langevin.steps, langevin.step_size, generator=noise) for _ in range(2))
     one, other = (predict(reader, model.decode(codes)) for codes in (z, donors))
@@ -230,7 +227,8 @@ def measure_faces(model, config: ExperimentConfig, picture: Path | None = None) 
 def measure_part(name: str, *, precision: str = "32-true") -> dict:
     """Train a run, or resume it from ``runs/``, and measure it; or ``PACK, real images``, one of `LEVELS`, or `FACES`."""
     if name in LEVELS:
-        return measure_street_numbers(name.partition(", ")[0], precision=precision)
+        run = name.partition(", ")[0]
+        return measure_street_numbers(published_or_trained(run, precision=precision).eval(), load_experiment(run))
     if name == FACES:
         run = trained("celeba-64", precision=precision)
         return measure_faces(run.model.eval(), run.config, FACES_PICTURE)
