@@ -18,6 +18,7 @@ from hebm_lib.algorithm import Update, algorithm_1, parameter_groups
 from hebm_lib.checkpoint import CheckpointError, latest_checkpoint, load_state, read_config
 from hebm_lib.config import LangevinConfig, OptimiserConfig, PriorConfig, TrainingConfig
 from hebm_lib.data import ImageDataset
+from hebm_lib.metrics.classifier import fit_classifier
 from hebm_lib.training import DivergenceError
 
 
