@@ -109,10 +109,18 @@ def joint_over_separate() -> Evidence | None:
     return between("fixed-codes", "base", "separate", lambda part: part["gain"], what, unit=" nats")
 
 
-def svhn_top() -> Evidence | None:
-    rows = metric("svhn", "latent_accuracy")
-    what = "top level reads the digit better than the best of the others by {}"
-    return advantage(what, [100 * row[-1] for row in rows], [100 * max(row[:-1]) for row in rows], unit=" points")
+def street_numbers_sort() -> Evidence | None:
+    """Figure 4's order: z_1 has most of the light, z_2 of the colour, z_4 of the digit. The least certain of the three."""
+    from hebm_lib.reproduction.studies.natural_images import LEVELS
+
+    stored = stored_study("natural-images")["parts"]
+    parts, found = [stored[name] for name in LEVELS if name in stored], []
+    for level, what, key in ((1, "light", "light"), (2, "colour", "colour"), (4, "digit", "class_change")):
+        mine = [100 * part[key][level - 1] for part in parts]
+        rest = [100 * max(part[key][: level - 1] + part[key][level:]) for part in parts]
+        words = f"z_{level} changes the {what} more than any other level does, by {{}}"
+        found.append(advantage(words, mine, rest, unit=" points"))
+    return worst(found) if parts else None
 
 
 def levels_sort() -> Evidence | None:
@@ -267,7 +275,7 @@ MEASURES: dict[str, Callable[[], Evidence | None]] = {
         class_at_the_bottom,
         nats,
         joint_over_separate,
-        svhn_top,
+        street_numbers_sort,
         levels_sort,
         rises_with,
         falls_without,

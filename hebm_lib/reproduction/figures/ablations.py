@@ -178,7 +178,8 @@ def draw_paper_and_ours(study: dict, codes: dict, paper: dict) -> Figure:
             pack: codes[f"{pack}/references"]["distance"]
             for pack in dict.fromkeys(name.split(",")[0] for name in curves)
         }
-        floors = {f"{pack}, its codes": (end["codes"], PHI) for pack, end in ends.items()}
+        names = ("codes of images", *(f"_{pack}" for pack in list(ends)[1:]))  # a legend leaves out what begins with _
+        floors = {name: (end["codes"], PHI) for name, end in zip(names, ends.values(), strict=False)}
         draw_setting(curves, ax=axes[1, column], colors=colors, styles=styles, floors=floors)
         if ends:
             low, high = (pick(end[key] for end in ends.values()) for pick, key in ((min, "codes"), (max, "gaussian")))
