@@ -135,6 +135,16 @@ def test_an_energy_is_learned_on_the_codes_of_a_pack(monkeypatch):
     assert image_codes.measure_part("svhn-11k/k60@2") | {"seconds": 0} == found | {"seconds": 0}
 
 
+def test_faces_are_learned_at_a_rate_of_their_own_and_nothing_else(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(image_codes, "ladder", lambda pack, precision: pack)
+    monkeypatch.setattr(image_codes, "learn_recipe", lambda recipe, seed, here, samples: asked.update({here: recipe}))
+    for pack in ("svhn-11k", "celeba-64"):
+        image_codes.measure_part(f"{pack}/h20@3")
+    assert asked["svhn-11k"] == image_codes.RECIPES["h20"] and asked["celeba-64"].rate == 1e-3
+    assert replace(asked["celeba-64"], rate=asked["svhn-11k"].rate) == asked["svhn-11k"]
+
+
 def test_chains_that_run_on_are_followed_and_drawn(digits, tmp_path, monkeypatch):
     """Looks at the steps that are named; the distances are those of the images at these steps; a row per moment drawn."""
     monkeypatch.setattr(natural, "image_features", lambda images: images.flatten(1))

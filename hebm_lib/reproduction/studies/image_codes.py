@@ -98,7 +98,8 @@ def measure_part(part: str, *, precision: str = "32-true") -> dict:
             gains[str(count)], distance[f"mixture {count}"] = gain, here.distance(z)
         return rounded({"distance": distance, "mixture": gains})
     name, _, seed = setting.partition("@")
-    recipe = replace(RECIPES[name], rate=RATES.get(pack, IMAGE_BASE.rate))
+    recipe = RECIPES[name]
+    recipe = replace(recipe, rate=RATES.get(pack, recipe.rate))
     return learn_recipe(recipe, int(seed or 1), here, samples=IMAGES)
 
 
