@@ -42,10 +42,12 @@ class Evidence:
         Example:
             >>> Evidence("gains {}", 4.6, 3.9, 5.4, 3, " nats").text()
             'gains +4.6 nats [3.9, 5.4], n = 3'
+            >>> Evidence("{}", -0.02, -3.2, 3.1, 5, digits=0).text()
+            '+0 [-3, 3], n = 5'
         """
-        value = f"{self.mean:+.{self.digits}f}{self.unit}"
+        value = f"{self.mean:+z.{self.digits}f}{self.unit}"  # z: no minus before a zero
         if self.low == self.low:
-            value += f" [{self.low:.{self.digits}f}, {self.high:.{self.digits}f}]"
+            value += f" [{self.low:z.{self.digits}f}, {self.high:z.{self.digits}f}]"
         return self.what.format(value) + f", n = {self.n}"
 
 
