@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -105,6 +106,44 @@ def a_browser() -> str:
     return browser
 
 
+def told_by_a_browser(browser: str, folder: Path, page: Callable[[str], str]) -> dict:
+    """Open a page in a headless browser; what its script posts to the server's ``/found``.
+
+    Args:
+        folder: what the server serves, and where the browser's log and profile go.
+        page: from the server's address to the page's.
+    """
+    found, told = {}, threading.Event()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_POST(self):
+            found.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            told.set()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # The port for debuggers, which nobody uses, keeps a headless browser open until it is ended.
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--disable-dev-shm-usage"]
+    options += ["--window-size=1200,2400", f"--user-data-dir={folder / 'profile'}", "--no-first-run"]
+    address = page(f"http://127.0.0.1:{server.server_port}")
+    with (
+        open(folder / "browser.log", "w") as log,
+        subprocess.Popen([browser, *options, address], stdout=log, stderr=log) as process,
+    ):
+        try:
+            assert told.wait(MOST_SECONDS), (folder / "browser.log").read_text()[-2000:]
+        finally:
+            process.terminate()
+            server.shutdown()
+            server.server_close()
+    return found
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """A static site: the script, and the models as the book's build makes them."""
@@ -129,35 +168,7 @@ def browsed(site) -> dict:
         page = page.replace("</head>", '<script src="axe.min.js"></script></head>')
     (site / "index.html").write_text(page, encoding="utf-8")
 
-    found, told = {}, threading.Event()
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-        def do_POST(self):
-            found.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-            told.set()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    # The port for debuggers, which nobody uses, keeps a headless browser open until it is ended.
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--disable-dev-shm-usage"]
-    options += ["--window-size=1200,2400", f"--user-data-dir={site / 'profile'}", "--no-first-run"]
-    address = f"http://127.0.0.1:{server.server_port}/index.html"
-    with (
-        open(site / "browser.log", "w") as log,
-        subprocess.Popen([browser, *options, address], stdout=log, stderr=log) as process,
-    ):
-        try:
-            assert told.wait(MOST_SECONDS), (site / "browser.log").read_text()[-2000:]
-        finally:
-            process.terminate()
-            server.shutdown()
-            server.server_close()
-    return found
+    return told_by_a_browser(browser, site, lambda server: f"{server}/index.html")
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -259,12 +270,24 @@ def test_an_explorer_runs_in_a_book_that_is_opened_from_a_disk(site, tmp_path):
     write_script(tmp_path / "_static" / "explorers" / f"{name}.safetensors")
     (tmp_path / "_static" / "explorers" / f"{name}.safetensors").unlink()
     page = tmp_path / "index.html"
-    element = f'<hebm-explorer kind="langevin" model="{name}"></hebm-explorer>'
-    page.write_text(f'<!doctype html><script src="_static/explorers.js"></script>{element}', encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    options += ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    done = subprocess.run([a_browser(), *options, page.as_uri()], capture_output=True, text=True, timeout=MOST_SECONDS)
-    assert 'data-state="ready"' in done.stdout, done.stdout[-500:] + done.stderr[-500:]
+
+    def written(server: str) -> str:
+        page.write_text(
+            f"""<!doctype html><script src="_static/explorers.js"></script>
+<hebm-explorer kind="langevin" model="{name}"></hebm-explorer>
+<script>
+const element = document.querySelector("hebm-explorer");
+new MutationObserver(() => {{
+  const message = {{ method: "POST", mode: "no-cors", body: JSON.stringify(element.dataset) }};
+  if (element.dataset.state) fetch("{server}/found", message);
+}}).observe(element, {{ attributes: true }});
+</script>""",
+            encoding="utf-8",
+        )
+        return page.as_uri()
+
+    found = told_by_a_browser(a_browser(), tmp_path, written)
+    assert found["state"] == "ready", found
 
 
 def test_keyboard_and_dark_mode(browsed):

@@ -32,7 +32,13 @@ def positive(head: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_head(shape: tuple[int, ...], dim: int, local: bool) -> nn.Module:
-    """Reads ``dim`` units off a feature of that shape: off all of it, or place by place."""
+    """Reads ``dim`` units off a feature of that shape: off all of it, or place by place.
+
+    Example:
+        >>> mean, spread = gaussian_head((8, 2, 2), 12, local=True)(torch.zeros(5, 8, 2, 2))
+        >>> mean.shape, spread.shape
+        (torch.Size([5, 12]), torch.Size([5, 12]))
+    """
     if local:
         return LocalHead(shape[0], dim // math.prod(shape[1:]))
     return nn.Sequential(nn.Flatten(), GaussianHead(math.prod(shape), dim))
