@@ -235,9 +235,7 @@ def test_published_weights_load_and_fit_the_registry(name):
     from hebm_lib import load_experiment
 
     model, config = load_pretrained(name), load_experiment(name)
-    if (
-        not model.config.prior.hidden and config.model.prior.hidden
-    ):  # published with N(0, I) itself: f stayed 0 to the end
+    if config.model.prior.hidden and not model.config.prior.hidden:  # with N(0, I) itself, since f stayed 0 to the end
         energy = config.training.energy
         assert energy.ladder_epochs == config.training.epochs and not (energy.fit_steps or energy.end_steps)
         config = replace(config, model=replace(config.model, prior=model.config.prior))
