@@ -5,14 +5,14 @@ half of the widths of ``mnist``, three fifths of its time per step. On a GPU the
 ``python -m hebm_lib train ablation-k15 --set training.epochs=100``.
 
 `learned_ablations` has the recipe of the published models: it asks whether what fixed codes say of an energy holds where
-ladder and energy learn together.
+ladder and energy learn together. `settings_of` does so for photographs, the paper's own images there.
 """
 
 from dataclasses import replace
 
 from hebm_lib.config import ExperimentConfig, GeneratorConfig, InferenceConfig, OptimiserConfig, PriorConfig
 
-__all__ = ["STEPS", "WIDTHS", "ablation_experiments", "learned_ablations"]
+__all__ = ["STEPS", "WIDTHS", "ablation_experiments", "learned_ablations", "settings_of"]
 
 STEPS = (15, 30, 60, 150, 300)
 """K of Table 4; 60 is that of the entry ``ablation``."""
@@ -42,7 +42,7 @@ def ablation_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
     )
     prior, langevin = model.prior, training.langevin
 
-    def with_prior(name: str, what: str, prior: PriorConfig) -> ExperimentConfig:
+    def small(name: str, what: str, prior: PriorConfig) -> ExperimentConfig:
         return replace(base, name=f"ablation-{name}", description=what, model=replace(model, prior=prior))
 
     def with_steps(k: int) -> ExperimentConfig:
@@ -51,8 +51,8 @@ def ablation_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
 
     def with_width(w: int) -> ExperimentConfig:
         if w == 0:
-            return with_prior("h0", "the same without an energy", PriorConfig(hidden=()))
-        return with_prior(f"h{w}", f"the same with {w} hidden units per layer of f", replace(prior, hidden=(w, w)))
+            return small("h0", "the same without an energy", PriorConfig(hidden=()))
+        return small(f"h{w}", f"the same with {w} hidden units per layer of f", replace(prior, hidden=(w, w)))
 
     free = replace(prior, spectral_norm=False, lipschitz=1.0)
     separate = replace(prior, levels="separate", hidden=(SEPARATE, SEPARATE))
@@ -60,13 +60,48 @@ def ablation_experiments(mnist: ExperimentConfig) -> list[ExperimentConfig]:
         base,
         *(with_steps(k) for k in STEPS if k != langevin.steps),
         *(with_width(w) for w in WIDTHS if (w, w) != prior.hidden),
-        with_prior("free", "the same without spectral norm", free),
+        small("free", "the same without spectral norm", free),
         replace(
-            with_prior("free-slow", "without spectral norm, the energy's learning rate a tenth", free),
+            small("free-slow", "without spectral norm, the energy's learning rate a tenth", free),
             training=replace(training, optimiser=replace(optimiser, lr_alpha=optimiser.lr_alpha / 10)),
         ),
-        with_prior("separate", "the same with a sum of one f per level, as many parameters", separate),
-        with_prior("persistent", "the same with persistent chains", replace(prior, chains=training.batch_size)),
+        small("separate", "the same with a sum of one f per level, as many parameters", separate),
+        small("persistent", "the same with persistent chains", replace(prior, chains=training.batch_size)),
+    ]
+
+
+def with_prior(base: ExperimentConfig, name: str, what: str, **changes) -> ExperimentConfig:
+    """The learned model ``base`` with another prior."""
+    model = replace(base.model, prior=replace(base.model.prior, **changes))
+    return replace(base, name=f"{base.name}-{name}", description=what, model=model)
+
+
+def settings_of(base: ExperimentConfig, *, steps: tuple[int, ...], widths: tuple[int, ...]) -> list[ExperimentConfig]:
+    """The learned model ``base`` at other K (Table 4) and other widths of f (Table 5), one thing changed at a time.
+
+    Args:
+        base: its ladder alone, which comes first, is the same in all of them, image by image, because f is 0 there.
+        steps: values of K.
+        widths: hidden units in each of f's layers.
+
+    Example:
+        >>> from hebm_lib.experiments import EXPERIMENTS
+        >>> [config.name for config in settings_of(EXPERIMENTS["mnist-map"], steps=(15,), widths=(10,))]
+        ['mnist-map-k15', 'mnist-map-h10']
+    """
+    training, layers = base.training, len(base.model.prior.hidden)
+    chains = {k: replace(training, langevin=replace(training.langevin, steps=k)) for k in steps}
+    return [
+        *(
+            replace(base, name=f"{base.name}-k{k}", description=f"the same with K = {k}", training=chain)
+            for k, chain in chains.items()
+        ),
+        *(
+            with_prior(
+                base, f"h{width}", f"the same with {width} hidden units per layer of f", hidden=(width,) * layers
+            )
+            for width in widths
+        ),
     ]
 
 
@@ -75,16 +110,11 @@ def learned_ablations(base: ExperimentConfig) -> list[ExperimentConfig]:
 
     All share the ladder's epochs with it, image by image, because f is 0 there.
     """
-    prior, chain = base.model.prior, base.training.langevin
-
-    def with_prior(name: str, what: str, **changes) -> ExperimentConfig:
-        model = replace(base.model, prior=replace(prior, **changes))
-        return replace(base, name=f"{base.name}-{name}", description=what, model=model)
-
-    short = replace(base.training, langevin=replace(chain, steps=15))
+    bounded = {"spectral_norm": True, "lipschitz": 3.0, "start": "random"}
     return [
-        replace(base, name=f"{base.name}-k15", description="the same with K = 15", training=short),
-        with_prior("h10", "the same with 10 hidden units per layer of f", hidden=(10, 10)),
-        with_prior("separate", "the same with a sum of one f per level", levels="separate", hidden=(SEPARATE,) * 2),
-        with_prior("lipschitz3", "the same with f 3-Lipschitz", spectral_norm=True, lipschitz=3.0, start="random"),
+        *settings_of(base, steps=(15,), widths=(10,)),
+        with_prior(
+            base, "separate", "the same with a sum of one f per level", levels="separate", hidden=(SEPARATE,) * 2
+        ),
+        with_prior(base, "lipschitz3", "the same with f 3-Lipschitz", **bounded),
     ]

@@ -8,12 +8,12 @@ __all__ = ["STEADY", "as_trained", "gentle", "learned", "learned_prior", "steady
 
 STEADY = {
     "svhn-11k": ("", "vlae", "vae", "lvae", "biva", "twostage", "rae", "ncpvae"),
-    "celeba-64": ("", "vlae", "vae", "twostage", "rae", "ncpvae"),
+    "celeba-64": ("", "vlae", "vae", "lvae", "biva", "twostage", "rae", "ncpvae"),
     "celeba-128": ("",),
     "cifar10": ("", "vlae", "twostage", "rae", "ncpvae"),
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
-the same first weights. LVAE and BIVA on faces were trained before that was found. Models that infer codes by a chain through
+the same first weights. Models that infer codes by a chain through
 the generator have no ladder to lose and few steps, and keep the earlier rates: samples of the latent EBM's street numbers were
 at 116 with these, falling as far in its fifteen epochs, at 106 and 97 with those, one run each."""
 

@@ -33,6 +33,7 @@ __all__ = [
     "IMAGES",
     "LARGE",
     "LEVELS",
+    "LONG",
     "PACKS",
     "STUDY",
     "measure_faces",
@@ -44,6 +45,8 @@ __all__ = [
 
 IMAGES = 1_000
 """Images in every set."""
+LONG = 1_500
+"""Steps of a long chain: ten times those of the published models."""
 PACKS = ("svhn-11k", "celeba-64", "cifar10")
 """Image sets of the tables."""
 LARGE = "celeba-128"
@@ -84,7 +87,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
 
     Returns:
         ``mse`` per pixel in [-1, 1] and ``mse01`` in [0, 1]; ``samples`` and ``reconstructions``, each with ``frechet`` and
-        ``kernel``; ``parameters``; for an energy learned with persistent chains ``long``, of samples after 10 K steps, and
+        ``kernel``; ``parameters``; for an energy learned with persistent chains ``long``, of samples after `LONG` steps, and
         ``without``, of the same decoder's images of N(0, I). f = 0 needs no chain, and its entry has none.
     """
     langevin = config.training.langevin
@@ -97,7 +100,7 @@ def measure_images(model, config: ExperimentConfig, test: torch.Tensor, features
 
     samples = distances(langevin.steps)
     persists = model.prior.has_energy and config.model.prior.chains and langevin.steps
-    ends = {"long": distances(10 * langevin.steps), "without": distances(0)} if persists else {}
+    ends = {"long": distances(LONG), "without": distances(0)} if persists else {}
     again = torch.cat([model.reconstruct(part) for part in test.split(100)])
     mse = (again - test).square().mean().item()
     return rounded(
@@ -134,10 +137,9 @@ def write_examples(model, config: ExperimentConfig, test: torch.Tensor, path: Pa
     write_grid(rows, SHOWN, path, quality=85)
 
 
-def ten_times(config: ExperimentConfig) -> ExperimentConfig:
-    """The entry with chains of ten times the steps."""
-    langevin = config.training.langevin
-    longer = replace(langevin, steps=10 * langevin.steps)
+def with_long_chains(config: ExperimentConfig) -> ExperimentConfig:
+    """The entry with chains of `LONG` steps."""
+    longer = replace(config.training.langevin, steps=LONG)
     return replace(config, training=replace(config.training, langevin=longer))
 
 
@@ -239,7 +241,7 @@ def measure_part(name: str, *, precision: str = "32-true") -> dict:
     test, langevin = real_images(run.config.data.name, "test"), run.config.training.langevin
     write_examples(run.model.eval(), run.config, test, EXAMPLES / f"{name}.webp")
     if run.config.model.prior.chains and langevin.steps:
-        write_examples(run.model, ten_times(run.config), test, EXAMPLES / f"{name}-long.webp")
+        write_examples(run.model, with_long_chains(run.config), test, EXAMPLES / f"{name}-long.webp")
     return measure_images(run.model, run.config, test, image_features(test, half=HALF)) | run.budget
 
 
