@@ -6,8 +6,16 @@ import matplotlib.pyplot as plt
 import pytest
 
 from hebm_lib.reproduction.claims import evidence, paper_tables
-from hebm_lib.reproduction.figures.ablations import draw_setting, learned_models, photographs
+from hebm_lib.reproduction.figures.ablations import (
+    draw_setting,
+    draw_whole,
+    learned_models,
+    learned_photographs,
+    photographs,
+)
+from hebm_lib.reproduction.studies import load_study
 from hebm_lib.reproduction.studies.image_codes import RECIPES
+from hebm_lib.reproduction.studies.natural_images import end_to_end
 
 VALUES = {"15": (8.0, 1.0), "60": (4.0, 0.5), "300": (3.0, float("nan"))}
 
@@ -63,9 +71,59 @@ def test_photographs_have_a_curve_where_all_settings_are_stored(codes):
     assert set(photographs(codes, "K")) >= {"celeba-64, K steps"}
 
 
+@pytest.fixture
+def whole():
+    """Street numbers end to end: two seeds of every K, one of every width; of faces the published settings alone."""
+    distances = {"-k15": (90.0, 92.0), "-k60": (88.0, 87.0), "": (85.0, 84.0, 86.0), "-vlae": (107.0,), "-h10": (99.0,)}
+    distances["-h20"] = (95.0, 94.0)
+    parts = {"celeba-64": {"samples": {"frechet": 150.0}, "long": {"frechet": 120.0}}}
+    for setting, values in distances.items():
+        for seed, value in enumerate(values, start=1):
+            name = f"svhn-11k{setting}" + (f"@{seed}" if seed > 1 else "")
+            parts[name] = {"samples": {"frechet": value}} | (
+                {"long": {"frechet": value - 5}} if setting != "-vlae" else {}
+            )
+    return parts
+
+
+def test_end_to_end_takes_the_seeds_that_all_settings_have(whole):
+    """f = 0 has no chain, and stands at a width of 0 after any number of steps."""
+    assert end_to_end(whole, "svhn-11k", "K") == {"15": [90, 92], "60": [88, 87], "150": [85, 84]}
+    assert end_to_end(whole, "svhn-11k", "width", "long") == {"0": [107], "10": [94], "20": [90], "100": [80]}
+    assert end_to_end(whole, "celeba-64", "K") == {"15": [], "60": [], "150": []}
+
+
+def test_what_all_networks_learned_stands_over_its_columns(whole):
+    ax = draw_setting({"codes": {k: (1.0, 0.0) for k in ("15", "30", "60", "150", "300")}}, ax=plt.subplots()[1])
+    draw_whole(ax, whole, "K")
+    (diamonds,) = (line for line in ax.lines if line.get_marker() == "D")
+    assert list(diamonds.get_xdata()) == [0, 2, 3] and list(diamonds.get_ydata()) == [91, 87.5, 84.5]
+    assert ax.get_legend_handles_labels()[1] == ["codes", "svhn-11k, all learn"]
+
+
+def test_learned_photographs_have_a_line_per_setting(whole):
+    lines = learned_photographs(whole).splitlines()
+    assert lines[2] == "| K = 15 | 91 ± 1 | 86 ± 1 |  |  |" and "1,500 steps" in lines[0]
+    assert [line.split(" | ")[0] for line in lines[5:]] == [f"| {w} hidden units per layer" for w in (0, 10, 20, 100)]
+    assert lines[5].startswith("| 0 hidden units per layer | 107 | 107 |")
+    assert learned_photographs({}) == ""
+
+
+def test_tables_4_and_5_say_what_all_networks_learned(codes, whole, monkeypatch):
+    """Empty where a column was not trained so."""
+    monkeypatch.setattr(
+        paper_tables,
+        "load_study",
+        {"image-codes": codes, "natural-images": whole, "ablations": load_study("ablations")}.get,
+    )
+    row = "| all networks learn, svhn-11k, FD after training's steps, {} | "
+    assert row.format("2 seeds") + "91.0 ± 1.4 |  | 87.5 ± 0.7 | 84.5 ± 0.7 |  |" in paper_tables.table4()
+    assert row.format("1 seed") + "107.0 | 99.0 | 95.0 |  | 85.0 |" in paper_tables.table5()
+
+
 def test_tables_4_and_5_have_a_row_where_all_settings_are_stored(codes, monkeypatch):
-    load = paper_tables.load_study
-    monkeypatch.setattr(paper_tables, "load_study", lambda name: codes if name == "image-codes" else load(name))
+    stored = {"image-codes": codes, "natural-images": {}, "ablations": load_study("ablations")}
+    monkeypatch.setattr(paper_tables, "load_study", stored.get)
     rows = paper_tables.table5().splitlines()[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows[1:3]] == [
         "f on VLAE's codes, svhn-11k, FD after training's steps, 2 seeds",

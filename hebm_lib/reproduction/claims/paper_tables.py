@@ -10,8 +10,9 @@ from hebm_lib.experiments.shapes import SHAPES_RUNS
 from hebm_lib.reproduction.results import load_paper, load_seeds, mean_and_sd, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
 from hebm_lib.reproduction.studies.image_codes import SETTINGS, across
+from hebm_lib.reproduction.studies.natural_images import end_to_end
 from hebm_lib.reproduction.studies.study import load_study
-from hebm_lib.reproduction.tables import number, percent, table
+from hebm_lib.reproduction.tables import number, percent, seeds, table
 
 __all__ = [
     "BY_STEPS",
@@ -149,7 +150,8 @@ def rank_correlation(data: str, pack: str) -> tuple[float, int]:
 
 
 def along_columns(kind: str, key: str, what: str, ablations: dict[int, str]) -> str:
-    """Tables 4 and 5: the paper's number per setting; below it ours, of f on the codes of ladders of photographs and of MNIST.
+    """Tables 4 and 5: the paper's number per setting; below it ours: of all networks learning on photographs, where a column
+    was trained so, of f alone on the codes of their ladders, and of MNIST.
 
     Args:
         kind: of `hebm_lib.reproduction.studies.image_codes.SETTINGS`.
@@ -158,7 +160,13 @@ def along_columns(kind: str, key: str, what: str, ablations: dict[int, str]) -> 
         ablations: setting → entry of the small models of MNIST.
     """
     values, codes = load_paper()[key], load_study("image-codes")
-    rows = [["joint EBM, paper, FID", *map(cell, values.values())]]
+    rows, whole = [["joint EBM, paper, FID", *map(cell, values.values())]], load_study("natural-images")
+    for pack in ("celeba-64", "svhn-11k"):
+        found = end_to_end(whole, pack, kind)
+        if all(found.values()):
+            cells = [number(mean_and_spread(found[column]), 1) if column in found else "" for column in values]
+            count = len(next(iter(found.values())))
+            rows.append([f"all networks learn, {pack}, FD after training's steps, {seeds(count)}", *cells])
     for pack in ("celeba-64", "svhn-11k"):
         for after, steps in (("K", "training's steps"), ("long", "2,500 steps")):
             found = across(codes, pack, kind, after)

@@ -12,6 +12,7 @@ from hebm_lib.reproduction.figures.worth import by_setting
 from hebm_lib.reproduction.results import load_seeds, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
 from hebm_lib.reproduction.studies.image_codes import across
+from hebm_lib.reproduction.studies.natural_images import LONG, end_to_end
 from hebm_lib.reproduction.tables import number, table
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "draw_setting",
     "gain_distance",
     "learned_models",
+    "learned_photographs",
     "photographs",
     "whole_models",
 ]
@@ -156,12 +158,31 @@ def photographs(codes: dict[str, dict], kind: str) -> dict[str, dict[str, Pair]]
     return curves
 
 
-def draw_paper_and_ours(study: dict, codes: dict, paper: dict) -> Figure:
+def draw_whole(ax: Axes, whole: dict[str, dict], kind: str) -> None:
+    """Add what all networks learned together, a diamond per image set and column that has a run.
+
+    Args:
+        ax: where a curve of `draw_setting` has set the columns.
+        whole: the parts of ``natural-images``.
+        kind: ``K`` or ``width``.
+    """
+    places = {tick.get_text(): i for i, tick in enumerate(ax.get_xticklabels())}
+    for pack, color in PHOTOGRAPHS.items():
+        found = end_to_end(whole, pack, kind)
+        if all(found.values()):
+            means, deviations = zip(*map(mean_and_spread, found.values()), strict=True)
+            at = [places[column] for column in found]
+            look = {"color": color, "marker": "D", "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
+            ax.errorbar(at, means, deviations, **look, label=f"{pack}, all learn")
+
+
+def draw_paper_and_ours(study: dict, codes: dict, paper: dict, whole: dict) -> Figure:
     """Tables 4 and 5 above; below the same two settings on fixed codes, of ladders of photographs and of MNIST.
 
     Args:
         study: the parts of ``fixed-codes``.
         codes: the parts of ``image-codes``.
+        whole: the parts of ``natural-images``.
         paper: `load_paper`.
     """
     noise = (study["references"]["distance"]["gaussian"], math.nan)
@@ -182,6 +203,7 @@ def draw_paper_and_ours(study: dict, codes: dict, paper: dict) -> Figure:
         floors = {name: (end["codes"], PHI) for name, end in zip(names, ends.values(), strict=False)}
         draw_setting(curves, ax=axes[1, column], colors=colors, styles=styles, floors=floors)
         if ends:
+            draw_whole(axes[1, column], whole, kind)
             low, high = (pick(end[key] for end in ends.values()) for pick, key in ((min, "codes"), (max, "gaussian")))
             axes[1, column].set_ylim(0.9 * low, 1.05 * high)
         axes[1, column].set_title("ours: FD in EfficientNet's features, photographs")
@@ -199,6 +221,27 @@ def draw_paper_and_ours(study: dict, codes: dict, paper: dict) -> Figure:
     for row in (1, 2):
         axes[row, 0].legend(fontsize=8)
     return fig
+
+
+def learned_photographs(whole: dict[str, dict]) -> str:
+    """Tables 4 and 5 on photographs with all networks learning, as a Markdown table; empty where no set is whole.
+
+    Args:
+        whole: the parts of ``natural-images``.
+    """
+    rows = []
+    for kind, what in {"K": "K = {}", "width": "{} hidden units per layer"}.items():
+        after = {pack: [end_to_end(whole, pack, kind, key) for key in ("samples", "long")] for pack in PHOTOGRAPHS}
+        for column in next(iter(after.values()))[0]:
+            cells = [
+                number(mean_and_spread(found[column]), 0) if found[column] else ""
+                for ends in after.values()
+                for found in ends
+            ]
+            if any(cells):
+                rows.append([what.format(column), *cells])
+    heads = [f"{pack}: FD {after}" for pack in PHOTOGRAPHS for after in ("at K", f"at {LONG:,} steps")]
+    return table(["setting", *heads], rows) if rows else ""
 
 
 def whole_models(study: dict[str, dict]) -> str:

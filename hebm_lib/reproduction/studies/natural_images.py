@@ -26,6 +26,7 @@ from hebm_lib.reproduction.runs import published_or_trained, trained
 from hebm_lib.reproduction.studies.study import Study, write_redraws
 
 __all__ = [
+    "END_TO_END",
     "EXAMPLES",
     "FACES",
     "FACES_PICTURE",
@@ -36,6 +37,7 @@ __all__ = [
     "LONG",
     "PACKS",
     "STUDY",
+    "end_to_end",
     "measure_faces",
     "measure_images",
     "measure_references",
@@ -68,6 +70,11 @@ HALF = True
 """Features in bfloat16, as those of the first rows were: distances are about a twentieth larger so, and have to be alike."""
 PAIRED = ("", "-vlae")
 """Systems with three training seeds: ours, and its ladder with f = 0."""
+END_TO_END = {
+    "K": {"15": "-k15", "60": "-k60", "150": ""},
+    "width": {"0": "-vlae", "10": "-h10", "20": "-h20", "100": ""},
+}
+"""Table 4's and Table 5's columns that are trained end to end → the run of each, after the image set's name."""
 
 
 def config_of(pack: str) -> DataConfig:
@@ -243,6 +250,34 @@ def measure_part(name: str, *, precision: str = "32-true") -> dict:
     if run.config.model.prior.chains and langevin.steps:
         write_examples(run.model, with_long_chains(run.config), test, EXAMPLES / f"{name}-long.webp")
     return measure_images(run.model, run.config, test, image_features(test, half=HALF)) | run.budget
+
+
+def end_to_end(found: dict[str, dict], pack: str, kind: str, after: str = "samples") -> dict[str, list[float]]:
+    """Fréchet distances of one image set along a table's columns, all networks learning, by training seed.
+
+    Args:
+        found: the study's stored parts.
+        pack: an image set.
+        kind: ``K`` or ``width``, of `END_TO_END`.
+        after: ``samples``, training's steps, or ``long``, `LONG` of them. f = 0 needs none and stands in both.
+
+    Returns:
+        Column → distances of the seeds that all columns have; empty lists where there is none.
+
+    Example:
+        >>> parts = {"svhn-11k-k15": 90.0, "svhn-11k-k60": 86.0, "svhn-11k": 85.0, "svhn-11k@2": 84.0}
+        >>> stored = {name: {"samples": {"frechet": value}} for name, value in parts.items()}
+        >>> end_to_end(stored, "svhn-11k", "K")
+        {'15': [90.0], '60': [86.0], '150': [85.0]}
+    """
+    runs = {column: f"{pack}{setting}" for column, setting in END_TO_END[kind].items()}
+    seeds = [
+        at for at in ("", *(f"@{seed}" for seed in range(2, 6))) if all(run + at in found for run in runs.values())
+    ]
+    return {
+        column: [found[run + at]["samples" if column == "0" else after]["frechet"] for at in seeds]
+        for column, run in runs.items()
+    }
 
 
 def parts() -> list[str]:
