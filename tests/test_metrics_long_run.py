@@ -14,6 +14,7 @@ from hebm_lib.config import LangevinConfig
 from hebm_lib.metrics.classifier import DigitClassifier
 from hebm_lib.metrics.long_run import (
     class_switching,
+    drift,
     frechet_distance,
     kept_steps,
     long_run_report,
@@ -132,6 +133,16 @@ CHAIN = LangevinConfig(steps=4, step_size=0.4)
 def report(model, digits, classifier, **changes):
     settings = {"steps": 20, "every": 5, "n": 60, "sets": 2} | changes
     return long_run_report(model.eval(), CHAIN, digits, classifier, **settings)
+
+
+def test_a_drift_is_the_slope_of_the_end():
+    """The climb of the first steps does not count; noise around a level line has a slope of 0 in the mean."""
+    steps = list(range(0, 2_501, 100))
+    noise = torch.randn(200, len(steps), generator=torch.Generator().manual_seed(1)).tolist()
+    slopes = [drift(steps, [-50.0] * 5 + row[5:], start=500) for row in noise]
+    assert abs(sum(slopes) / 200) < 0.1 and drift(steps, [0.002 * t for t in steps], start=0) == pytest.approx(2)
+    with pytest.raises(ValueError, match="two looks from step 2500 on, got 1"):
+        drift(steps, steps, start=2_500)
 
 
 def test_a_report_is_json_and_has_one_value_per_moment(digits, classifier):

@@ -8,6 +8,8 @@ hidden layer. It has a name of its own, *digit Fréchet distance*, because its v
 """
 
 import math
+import statistics
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from hebm_lib.metrics.classifier import device_of
 from hebm_lib.metrics.pixels import PART, decoded
 from hebm_lib.provenance import rounded
 
-__all__ = ["class_switching", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
+__all__ = ["class_switching", "drift", "frechet_distance", "kept_steps", "long_run_report", "look_at", "read_images"]
 
 BLACK, WHITE = -0.95, 0.95
 """A pixel below or above counts as saturated."""
@@ -126,6 +128,24 @@ def class_switching(classes: Tensor) -> dict[str, float]:
         "independent": float(1 - frequency.square().sum()),
         "visited": float(visited.double().mean()),
     }
+
+
+def drift(steps: Sequence[int], values: Sequence[float], *, start: int) -> float:
+    """How much a measure of chains still moves per 1,000 steps: the slope of a least-squares line from ``start`` on.
+
+    Args:
+        steps: the moments of the looks, ascending.
+        values: the measure at each.
+        start: the first moment that counts; two at least must be left.
+
+    Example:
+        >>> round(drift([0, 500, 1000, 2000], [9.0, 1.0, 1.5, 2.5], start=500), 6)
+        1.0
+    """
+    kept = [(step, value) for step, value in zip(steps, values, strict=True) if step >= start]
+    if len(kept) < 2:
+        raise ValueError(f"a slope needs two looks from step {start} on, got {len(kept)} of {list(steps)}")
+    return 1000 * statistics.linear_regression(*zip(*kept, strict=True)).slope
 
 
 @torch.no_grad()

@@ -41,8 +41,10 @@ __all__ = [
     "learn_recipe",
     "measure_recipe",
     "mixtures",
+    "prior_for",
     "recipe_of",
     "reference_codes",
+    "training_for",
 ]
 
 MODEL = "mnist-vlae"
