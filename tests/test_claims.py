@@ -3,6 +3,7 @@
 import math
 import statistics
 
+import numpy as np
 import pytest
 from shared import ROOT
 
@@ -12,7 +13,13 @@ from hebm_lib.reproduction import results
 from hebm_lib.reproduction.claims import levels, worth
 from hebm_lib.reproduction.claims.family import FAMILY, family
 from hebm_lib.reproduction.claims.paper_tables import table4, table5
-from hebm_lib.reproduction.claims.robustness import faces_run, latent_attack, long_run, seeds_under_attack
+from hebm_lib.reproduction.claims.robustness import (
+    drifts,
+    faces_run,
+    latent_attack,
+    long_run,
+    seeds_under_attack,
+)
 from hebm_lib.reproduction.claims.unfamiliar import OURS, SPLITS, left_out_digit, of_seeds, out_of_distribution
 from hebm_lib.reproduction.results import load_paper, mean_and_sd, paired
 from hebm_lib.reproduction.studies.anomaly import KINDS
@@ -209,6 +216,19 @@ def test_chains_of_faces_are_followed_seed_by_seed():
         start, at, end = map(float, row[1:4])
         assert start > 1.2 * at > at > 1.1 * end, "away from the start, and nearer when training's steps are over"
         assert abs(float(row[4]) - found["f_codes"]) < 2, "chains end where the codes of faces are"
+
+
+def test_long_chains_end_level():
+    """What the page says: an interval around 0 in each of four measures, and small beside the way from the start."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in drifts().splitlines()[2:]]
+    assert [row[-1] for row in rows] == ["3", "3", "5", "5"]
+    for _, climb, _, slope, _ in rows:
+        mean, low, high = map(float, slope.replace("[", "").replace("]", "").replace(",", "").split())
+        assert low < 0 < high and abs(mean) < 0.05 * abs(float(climb))
+    runs = load_study("long-run-faces")
+    by_hand = [np.polyfit(run["steps"][-16:], run["f"][-16:], 1)[0] * 1000 for run in runs.values()]
+    assert runs["celeba-64"]["steps"][-16] == 1_000
+    assert rows[0][3].startswith(f"{statistics.fmean(by_hand):+.1f} [")
 
 
 def test_tables_4_and_5_have_rows_of_photographs_and_of_mnist():

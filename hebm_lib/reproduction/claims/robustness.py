@@ -1,17 +1,22 @@
 """Figures 8 and 9 as numbers: chains that run on, and codes under attack."""
 
+import statistics
+
+from hebm_lib.metrics.long_run import drift
 from hebm_lib.reproduction.claims.evidence import parts_of
-from hebm_lib.reproduction.results import mean_and_spread, paired
+from hebm_lib.reproduction.results import load_seeds, mean_and_spread, paired
 from hebm_lib.reproduction.studies.latent_attack import BUDGET, LABELS
+from hebm_lib.reproduction.studies.long_run import ANEW
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
 
-__all__ = ["faces_run", "latent_attack", "long_run", "seeds_under_attack"]
+__all__ = ["drifts", "faces_run", "latent_attack", "long_run", "seeds_under_attack"]
 
 CHAINS = {
     "mnist": "joint EBM, ten digits",
     "mnist-capped": "the same, f 3-Lipschitz, fresh chains",
     "mnist-lebm": "latent EBM, ten digits",
+    **{part: f"the same, f learned anew, seed {seed} of f" for seed, part in enumerate(ANEW, start=1)},
     "mnist-vlae": "VLAE (no energy), ten digits",
     "mnist-012": "joint EBM, digits 0, 1, 2; one unit per level",
     "mnist-012-capped": "the same, f 10-Lipschitz, fresh chains",
@@ -46,6 +51,30 @@ def faces_run() -> str:
     return table(
         ["faces, seed", "FD: start, N(0, I)", "at K", "at 2,500 steps", "mean f there", "mean f of codes"], rows
     )
+
+
+def drifts() -> str:
+    """Is the end of a long chain level? What still moves per 1,000 steps, over training seeds, with a 95 % interval.
+
+    Faces are followed from step 1,000 on, digits from step 1,500, where there are two looks.
+    """
+    faces = list(load_study("long-run-faces").values())
+    digits = [run["metrics"]["health"] for run in load_seeds("mnist")]
+    found = {
+        "mean f, faces": [(run["steps"], run["f"], 1_000) for run in faces],
+        "FD, faces": [(run["looks"], [far["frechet"] for far in run["distance"]], 1_000) for run in faces],
+        "mean f, digits": [(run["steps"], run["f"], 1_500) for run in digits],
+        "digit Fréchet distance": [(run["steps"], run["distance"], 1_500) for run in digits],
+    }
+    rows = []
+    for what, runs in found.items():
+        slopes = [drift(steps, values, start=start) for steps, values, start in runs]
+        mean, low, high = paired(slopes, [0.0] * len(slopes))
+        climb = statistics.fmean(values[-1] - values[0] for _, values, _ in runs)
+        cells = [f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]", str(len(runs))]
+        rows.append([what, f"{climb:+z.1f}", f"{runs[0][2]:,}", *cells])
+    head = ["measure", "first look to last", "drift from step", "per 1,000 steps, 95 % interval", "seeds"]
+    return table(head, rows)
 
 
 def seeds_under_attack(base: str) -> list[dict]:
