@@ -1,11 +1,11 @@
-"""What page 20 draws of several systems: each strip in its place."""
+"""What pages 17 and 20 draw of several runs: each strip in its place."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
-from hebm_lib.reproduction.figures.natural import draw_systems
+from hebm_lib.reproduction.figures.natural import draw_chains, draw_systems
 
 
 def strip(path, rows, side=33):
@@ -23,6 +23,19 @@ def test_every_system_has_its_line_under_the_test_images(tmp_path):
     greys = [[np.unique(image.get_array()).tolist() for image in ax.images] for ax in figure.axes]
     assert greys == [[[10]], [], [[20]], [[30]], [[50]], [[60]]]
     assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["real", "one", "two"]
+    plt.close(figure)
+
+
+def test_every_setting_has_its_samples_of_short_and_of_long_chains(tmp_path):
+    pictures = {
+        name: tuple(strip(tmp_path / f"{name}{i}.png", (1, 2, grey + i)) for i in (0, 5))
+        for name, grey in (("ten", 10), ("hundred", 100))
+    }
+    figure = draw_chains(pictures, titles=("short", "long"))
+    greys = [[np.unique(image.get_array()).tolist() for image in ax.images] for ax in figure.axes]
+    assert greys == [[[10]], [[15]], [[100]], [[105]]]
+    assert [ax.get_title() for ax in figure.axes] == ["short", "long", "", ""]
+    assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["ten", "hundred"]
     plt.close(figure)
 
 

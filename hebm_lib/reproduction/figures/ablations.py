@@ -12,7 +12,7 @@ from hebm_lib.reproduction.figures.worth import by_setting
 from hebm_lib.reproduction.results import load_seeds, mean_and_spread
 from hebm_lib.reproduction.studies.ablations import over_seeds
 from hebm_lib.reproduction.studies.image_codes import across
-from hebm_lib.reproduction.studies.natural_images import LONG, end_to_end
+from hebm_lib.reproduction.studies.natural_images import END_TO_END, LONG, end_to_end
 from hebm_lib.reproduction.tables import number, table
 
 __all__ = [
@@ -169,7 +169,7 @@ def draw_whole(ax: Axes, whole: dict[str, dict], kind: str) -> None:
     places = {tick.get_text(): i for i, tick in enumerate(ax.get_xticklabels())}
     for pack, color in PHOTOGRAPHS.items():
         found = end_to_end(whole, pack, kind)
-        if all(found.values()):
+        if found:
             means, deviations = zip(*map(mean_and_spread, found.values()), strict=True)
             at = [places[column] for column in found]
             look = {"color": color, "marker": "D", "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
@@ -224,24 +224,20 @@ def draw_paper_and_ours(study: dict, codes: dict, paper: dict, whole: dict) -> F
 
 
 def learned_photographs(whole: dict[str, dict]) -> str:
-    """Tables 4 and 5 on photographs with all networks learning, as a Markdown table; empty where no set is whole.
+    """Tables 4 and 5 on photographs with all networks learning, as a Markdown table; without lines where nothing is stored.
 
     Args:
         whole: the parts of ``natural-images``.
     """
     rows = []
     for kind, what in {"K": "K = {}", "width": "{} hidden units per layer"}.items():
-        after = {pack: [end_to_end(whole, pack, kind, key) for key in ("samples", "long")] for pack in PHOTOGRAPHS}
-        for column in next(iter(after.values()))[0]:
-            cells = [
-                number(mean_and_spread(found[column]), 0) if found[column] else ""
-                for ends in after.values()
-                for found in ends
-            ]
+        ends = [end_to_end(whole, pack, kind, key) for pack in PHOTOGRAPHS for key in ("samples", "long")]
+        for column in END_TO_END[kind]:
+            cells = [number(mean_and_spread(found[column]), 0) if column in found else "" for found in ends]
             if any(cells):
                 rows.append([what.format(column), *cells])
     heads = [f"{pack}: FD {after}" for pack in PHOTOGRAPHS for after in ("at K", f"at {LONG:,} steps")]
-    return table(["setting", *heads], rows) if rows else ""
+    return table(["setting", *heads], rows)
 
 
 def whole_models(study: dict[str, dict]) -> str:

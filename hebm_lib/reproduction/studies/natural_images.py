@@ -262,7 +262,8 @@ def end_to_end(found: dict[str, dict], pack: str, kind: str, after: str = "sampl
         after: ``samples``, training's steps, or ``long``, `LONG` of them. f = 0 needs none and stands in both.
 
     Returns:
-        Column → distances of the seeds that all columns have; empty lists where there is none.
+        Column → distances, of the columns that have a run, over the seeds that all of these have; empty for fewer than
+        three columns, which show no trend.
 
     Example:
         >>> parts = {"svhn-11k-k15": 90.0, "svhn-11k-k60": 86.0, "svhn-11k": 85.0, "svhn-11k@2": 84.0}
@@ -270,7 +271,9 @@ def end_to_end(found: dict[str, dict], pack: str, kind: str, after: str = "sampl
         >>> end_to_end(stored, "svhn-11k", "K")
         {'15': [90.0], '60': [86.0], '150': [85.0]}
     """
-    runs = {column: f"{pack}{setting}" for column, setting in END_TO_END[kind].items()}
+    runs = {column: run for column, setting in END_TO_END[kind].items() if (run := f"{pack}{setting}") in found}
+    if len(runs) < 3:
+        return {}
     seeds = [
         at for at in ("", *(f"@{seed}" for seed in range(2, 6))) if all(run + at in found for run in runs.values())
     ]
