@@ -4,7 +4,7 @@ import re
 
 from hebm_lib.reproduction.results import mean_and_sd
 
-__all__ = ["budget", "each_level", "number", "percent", "seeds", "table"]
+__all__ = ["budget", "each_level", "number", "percent", "table"]
 
 
 def percent(pair: tuple[float, float]) -> str:
@@ -25,17 +25,13 @@ def each_level(runs: list[dict], key: str, digits: int | None = None) -> str:
     return " / ".join(percent(pair) if digits is None else number(pair, digits) for pair in pairs)
 
 
-def seeds(count: int) -> str:
-    """``3 seeds``, or ``1 seed``."""
-    return f"{count} seed" + "s" * (count != 1)
-
-
 def budget(results: list[dict]) -> str:
     """What the runs cost: seeds, epochs, minutes, device."""
     first = results[0]
     minutes = sum(r["provenance"]["seconds"] for r in results) / len(results) / 60
+    seeds = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
     epochs = first["config"]["training"]["epochs"]
-    return f"{seeds(len(results))}, {epochs} epochs, {minutes:.0f} min each, {device_in_words(first['provenance']['device'])}"
+    return f"{seeds}, {epochs} epochs, {minutes:.0f} min each, {device_in_words(first['provenance']['device'])}"
 
 
 def device_in_words(device: str) -> str:

@@ -262,25 +262,20 @@ def end_to_end(found: dict[str, dict], pack: str, kind: str, after: str = "sampl
         after: ``samples``, training's steps, or ``long``, `LONG` of them. f = 0 needs none and stands in both.
 
     Returns:
-        Column → distances, of the columns that have a run, over the seeds that all of these have; empty for fewer than
-        three columns, which show no trend.
+        Column → distances by training seed, of the columns that have a run; empty for fewer than three, which show no trend.
 
     Example:
         >>> parts = {"svhn-11k-k15": 90.0, "svhn-11k-k60": 86.0, "svhn-11k": 85.0, "svhn-11k@2": 84.0}
         >>> stored = {name: {"samples": {"frechet": value}} for name, value in parts.items()}
         >>> end_to_end(stored, "svhn-11k", "K")
-        {'15': [90.0], '60': [86.0], '150': [85.0]}
+        {'15': [90.0], '60': [86.0], '150': [85.0, 84.0]}
     """
-    runs = {column: run for column, setting in END_TO_END[kind].items() if (run := f"{pack}{setting}") in found}
-    if len(runs) < 3:
-        return {}
-    seeds = [
-        at for at in ("", *(f"@{seed}" for seed in range(2, 6))) if all(run + at in found for run in runs.values())
-    ]
-    return {
-        column: [found[run + at]["samples" if column == "0" else after]["frechet"] for at in seeds]
-        for column, run in runs.items()
+    runs = {
+        column: [part["samples" if column == "0" else after]["frechet"] for part in seeds]
+        for column, setting in END_TO_END[kind].items()
+        if (seeds := [part for name, part in found.items() if name.partition("@")[0] == f"{pack}{setting}"])
     }
+    return runs if len(runs) > 2 else {}
 
 
 def parts() -> list[str]:
