@@ -102,7 +102,7 @@ def test_end_to_end_takes_all_seeds_of_the_settings_that_were_trained(whole):
 
 def test_what_all_networks_learned_stands_over_its_columns(whole):
     ax = draw_setting({"codes": {k: (1.0, 0.0) for k in ("15", "30", "60", "150", "300")}}, ax=plt.subplots()[1])
-    draw_whole(ax, whole, "K")
+    assert draw_whole(ax, whole, "K") == 91
     (diamonds,) = (line for line in ax.lines if line.get_marker() == "D")
     assert list(diamonds.get_xdata()) == [0, 2, 3] and list(diamonds.get_ydata()) == [91, 87.5, 85]
     assert ax.get_legend_handles_labels()[1] == ["codes", "svhn-11k, all learn"]

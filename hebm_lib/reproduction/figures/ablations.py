@@ -158,22 +158,24 @@ def photographs(codes: dict[str, dict], kind: str) -> dict[str, dict[str, Pair]]
     return curves
 
 
-def draw_whole(ax: Axes, whole: dict[str, dict], kind: str) -> None:
-    """Add what all networks learned together, a diamond per image set and column that has a run.
+def draw_whole(ax: Axes, whole: dict[str, dict], kind: str) -> float:
+    """Add what all networks learned together, a diamond per image set and column that has a run; returns the highest.
 
     Args:
-        ax: where a curve of `draw_setting` has set the columns.
+        ax: where a curve of `draw_setting` stands over all columns of the table.
         whole: the parts of ``natural-images``.
         kind: ``K`` or ``width``.
     """
-    places = {tick.get_text(): i for i, tick in enumerate(ax.get_xticklabels())}
+    places, highest = list({"K": STEPS, "width": WIDTHS}[kind]), 0.0
     for pack, color in PHOTOGRAPHS.items():
         found = end_to_end(whole, pack, kind)
         if found:
             means, deviations = zip(*map(mean_and_spread, found.values()), strict=True)
-            at = [places[column] for column in found]
+            at = [places.index(column) for column in found]
             look = {"color": color, "marker": "D", "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
             ax.errorbar(at, means, deviations, **look, label=f"{pack}, all learn")
+            highest = max(highest, *means)
+    return highest
 
 
 def draw_paper_and_ours(study: dict, codes: dict, paper: dict, whole: dict) -> Figure:
@@ -203,9 +205,9 @@ def draw_paper_and_ours(study: dict, codes: dict, paper: dict, whole: dict) -> F
         floors = {name: (end["codes"], PHI) for name, end in zip(names, ends.values(), strict=False)}
         draw_setting(curves, ax=axes[1, column], colors=colors, styles=styles, floors=floors)
         if ends:
-            draw_whole(axes[1, column], whole, kind)
+            highest = draw_whole(axes[1, column], whole, kind)
             low, high = (pick(end[key] for end in ends.values()) for pick, key in ((min, "codes"), (max, "gaussian")))
-            axes[1, column].set_ylim(0.9 * low, 1.05 * high)
+            axes[1, column].set_ylim(0.9 * low, 1.08 * max(high, highest))
         axes[1, column].set_title("ours: FD in EfficientNet's features, photographs")
         ours = {
             way: {
@@ -218,8 +220,8 @@ def draw_paper_and_ours(study: dict, codes: dict, paper: dict, whole: dict) -> F
         axes[2, column].set_title("ours: digit Fréchet distance, MNIST")
     for ax, top in zip(axes[[0, 2], 0], (62, 200), strict=True):
         ax.set_ylim(0, top)
-    for row in (1, 2):
-        axes[row, 0].legend(fontsize=8)
+    axes[1, 1].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.6, 1.02))  # clear of the diamonds
+    axes[2, 0].legend(fontsize=8)
     return fig
 
 
