@@ -14,9 +14,9 @@ STEADY = {
 }
 """Image set → kinds that are trained by `steady` there; ``""`` is the joint EBM. Its VLAE is the joint EBM's own ladder, from
 the same first weights. LVAE's faces came from a distance of 157 to 145 with it, BIVA's from 156 to 153, these with half as
-much squared error again. Models that infer codes by a chain through
-the generator have no ladder to lose and few steps, and keep the earlier rates: samples of the latent EBM's street numbers were
-at 116 with these, falling as far in its fifteen epochs, at 106 and 97 with those, one run each."""
+much squared error again. Models that infer codes by a chain through the generator have no ladder to lose and few steps, and
+keep the earlier rates: samples of the latent EBM's street numbers were at 116 with these, falling as far in its fifteen
+epochs, at 106, 104 and 97 with those, one run each."""
 
 
 def learned_prior(hidden: tuple[int, ...] = (100, 100), *, jumps: int = 60) -> PriorConfig:
