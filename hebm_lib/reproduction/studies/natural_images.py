@@ -1,5 +1,7 @@
 """Tables 2 and 6, Figure 10: systems of a ladder's size on ``svhn-11k``, ``celeba-64`` and ``cifar10``, measured alike.
 
+The joint EBM is there with other K and other widths of f, too: Tables 4 and 5 with all networks learning (`end_to_end`).
+
 1,000 test images, 1,000 reconstructions, 1,000 samples of training's chain: squared error, and distances in
 EfficientNet-lite0's features (`hebm_lib.metrics.natural`). They are not FID, and the sets are subsets of the paper's.
 
