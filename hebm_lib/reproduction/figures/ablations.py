@@ -166,7 +166,7 @@ def draw_whole(ax: Axes, whole: dict[str, dict], kind: str) -> float:
         whole: the parts of ``natural-images``.
         kind: ``K`` or ``width``.
     """
-    places, highest = list({"K": STEPS, "width": WIDTHS}[kind]), 0.0
+    places, highest = STEPS if kind == "K" else WIDTHS, 0.0
     for pack, color in PHOTOGRAPHS.items():
         found = end_to_end(whole, pack, kind)
         if found:

@@ -60,13 +60,13 @@ def learn_anew(model: LatentEBM, codes: FixedCodes, recipe: Recipe, *, seed: int
 
 def measure_long_run(name: str) -> dict:
     """`long_run_report` of a published model, or of one of `ANEW`, on the test images of its own data, as plain JSON types."""
-    run, anew, seed = name.partition("@")[0].partition(",")[0], name in ANEW, int(name.partition("@")[2] or 1)
+    run = RELEARNED if name in ANEW else name
     config, model = load_experiment(run), load_pretrained(run)
     # A prior without an energy has no K of its own: it gets the others'.
     langevin = config.training.langevin if config.model.prior.hidden else LangevinConfig()
-    if anew:
+    if name in ANEW:
         train = as_batches(load_split(config.data, "train"), torch.float32)
-        learn_anew(model, posterior_codes(model, train), RECIPE, seed=seed)
+        learn_anew(model, posterior_codes(model, train), RECIPE, seed=1 + ANEW.index(name))
         langevin = LangevinConfig(steps=RECIPE.k, step_size=RECIPE.s)
     return long_run_report(model, langevin, load_split(config.data, "test"), load_classifier())
 
