@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from shared import tiny_experiment, tiny_model
+from shared import tiny_model
 
 from hebm_lib import build_model
 from hebm_lib.baselines.hvae import HVAE
-from hebm_lib.config import PriorConfig
 from hebm_lib.data import ImageDataset, load_dataset
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
 from hebm_lib.metrics.alterations import ALTERATIONS, altered
@@ -93,12 +92,13 @@ def test_the_directions_name_runs_of_the_registry():
         assert other in EXPERIMENTS and set(runs.values()) <= EXPERIMENTS.keys()
         for kind, run in runs.items():
             entry = EXPERIMENTS[run]
-            assert entry.model.kind == ("hvae" if kind == "HVAE" else "joint-ebm"), run
+            assert entry.model.kind == ("hvae" if kind.startswith("HVAE") else "joint-ebm"), run
             assert entry.model.baseline.likelihood == ("bernoulli" if "Bernoulli" in kind else "gaussian"), run
+            assert entry.model.sigma == (float(kind.partition("σ = ")[2]) if "σ" in kind else 0.4), run
             assert ("VLAE" in kind) == (entry.training.energy.ladder_epochs == entry.training.epochs), (
                 "f = 0 to the end"
             )
-        for kind in runs.keys() & {"joint EBM", "joint EBM, Bernoulli pixels"}:
+        for kind in runs.keys() & {f"joint EBM{pixels}" for pixels in out_of_distribution.PIXELS}:
             ours, twin = (EXPERIMENTS[runs[name]] for name in (kind, kind.replace("joint EBM", "VLAE")))
             assert ours.model == twin.model and ours.training.epochs == twin.training.epochs
         assert len({EXPERIMENTS[run].data for run in runs.values()} | {EXPERIMENTS[other].data}) == 2
@@ -130,20 +130,7 @@ def test_pairs_have_three_seeds_and_wait_for_published_weights_only():
     parts = out_of_distribution.STUDY.parts
     assert parts["fashion"] == ("fashion",) and parts["fashion-gaussian"] == parts["fashion@3"] == ()
     pairs = [run for _, runs in out_of_distribution.DIRECTIONS.values() for run in runs.values() if f"{run}@2" in parts]
-    assert len(pairs) == 6 and all(f"{run}@3" in parts for run in pairs)
-
-
-def test_bernoulli_pixels_are_trained_once(small_sets, monkeypatch, tmp_path):
-    monkeypatch.setattr(out_of_distribution, "load_experiment", lambda name: tiny_experiment(model=tiny_vlae()))
-    monkeypatch.setattr(out_of_distribution, "BERNOULLI_EPOCHS", 1)
-    model = out_of_distribution.train_bernoulli("fashion-vlae", tmp_path)
-    assert model.settings.likelihood == "bernoulli" and not model.training
-    again = out_of_distribution.train_bernoulli("fashion-vlae", tmp_path)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
-
-
-def tiny_vlae():
-    return tiny_model(kind="vlae", prior=PriorConfig(hidden=()))
+    assert len(pairs) == 11 and all(f"{run}@3" in parts for run in pairs)
 
 
 @pytest.mark.parametrize("how", ALTERATIONS)

@@ -56,6 +56,7 @@ def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> li
         inference=replace(i, reads=("map", "map"), batch_norm=True),
         baseline=BaselineConfig(free_bits=2.0, free_bits_epochs=2.0),
     )
+    on_or_off = replace(hvae, baseline=replace(hvae.baseline, likelihood="bernoulli"))
     lvae = replace(
         ladder,
         kind="lvae",
@@ -127,6 +128,7 @@ def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> li
         ("fashion-vae", "VAE on Fashion-MNIST; 8 min", FASHION, vae, training),
         ("fashion-vlae", "VLAE on Fashion-MNIST; 8 min", FASHION, ladder, training),
         ("fashion-hvae", "HVAE on Fashion-MNIST; 8 min", FASHION, hvae, slow),
+        ("fashion-hvae-bernoulli", "the same with Bernoulli pixels", FASHION, on_or_off, slow),
     )
     return [
         ExperimentConfig(name=name, description=what, data=data, model=model, training=schedule)

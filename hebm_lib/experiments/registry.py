@@ -183,6 +183,20 @@ def with_bernoulli_pixels(config: ExperimentConfig, name: str, description: str)
     return replace(config, name=name, description=description, model=replace(config.model, baseline=pixels))
 
 
+def with_sigma(sigma: float) -> list[ExperimentConfig]:
+    """Fashion-MNIST with narrower Gaussian pixels than `mnist`'s 0.4, with the joint energy and with f = 0.
+
+    Posteriors narrow with σ, so f learns gently, by steps that are as much smaller.
+    """
+    found = []
+    for energy in (True, False):
+        config = gentle(_CLOTHES[energy], step_size=0.1 if sigma < 0.2 else 0.15)
+        name = f"fashion-sigma-{sigma:g}".replace("0.", "0") + ("" if energy else "-gaussian")
+        what = f"fashion with σ = {sigma:g} (supplement, Table 1)" if energy else "the same with f = 0 to the end"
+        found.append(replace(config, name=name, description=what, model=replace(config.model, sigma=sigma)))
+    return found
+
+
 _CLOTHES = {
     energy: mnist_learned("fashion", "", walls=True, energy=energy, data="fashion-mnist") for energy in (True, False)
 }
@@ -222,6 +236,8 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
             _CLOTHES[True], "fashion-bernoulli", "fashion with Bernoulli pixels (supplement, Table 1)"
         ),
         with_bernoulli_pixels(_CLOTHES[False], "fashion-bernoulli-gaussian", "the same with f = 0 to the end"),
+        *with_sigma(0.2),
+        *with_sigma(0.1),
         mnist("fashion-capped", "Fashion-MNIST, the networks of mnist-capped (Table 1)", data="fashion-mnist"),
         mnist_learned(
             "fashion-map", "Fashion-MNIST, no walls: map everywhere", walls=False, epochs=6, data="fashion-mnist"
