@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from hebm_lib.metrics import natural
-from hebm_lib.metrics.natural import image_distances, image_features, kernel_distance
+from hebm_lib.metrics.natural import feature_cache, image_distances, image_features, kernel_distance, real_features
 
 network = pytest.importorskip("efficientnet_lite_pytorch", reason="the extra 'images' is not installed")
 
@@ -52,6 +52,43 @@ def test_half_precision_changes_distances_little(pictures):
     apart, nearly = (image_distances(found[:12], found[12:])["frechet"] for found in (single, half))
     assert not torch.equal(single, half) and abs(nearly / apart - 1) < 0.05
     assert torch.equal(image_features(pictures[:4]), single[:4])
+
+
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """An empty cache, and the sizes of what was computed since."""
+    monkeypatch.setattr(natural.torch.hub, "get_dir", lambda: str(tmp_path))
+    computed = []
+
+    def few(images, *, half=False):
+        computed.append(len(images))
+        return images.mean((2, 3)) + half
+
+    monkeypatch.setattr(natural, "image_features", few)
+    return computed
+
+
+def test_features_of_real_images_are_computed_once_per_set_and_precision(own_cache, pictures):
+    first = real_features(pictures)
+    assert torch.equal(first, real_features(pictures.clone())) and own_cache == [96], "the same pixels"
+    assert torch.equal(real_features(pictures, half=True), first + 1) and own_cache == [96, 96]
+    assert not torch.equal(real_features(-pictures), first) and own_cache == [96, 96, 96]
+
+
+def test_a_damaged_file_of_features_is_computed_anew(own_cache, pictures):
+    first = real_features(pictures)
+    kept = list(feature_cache().rglob("output.pkl"))
+    assert len(kept) == 1
+    kept[0].write_bytes(b"no features")
+    assert torch.equal(real_features(pictures), first)
+    assert own_cache == [96, 96]
+
+
+@pytest.mark.filterwarnings("ignore:Unable to write")
+def test_where_no_features_can_be_kept_they_are_computed(own_cache, pictures, monkeypatch, tmp_path):
+    (tmp_path / "hebm-features").write_text("a file where the folder should be")
+    assert real_features(pictures).shape == (96, 3)
+    assert own_cache[-1] == 96
 
 
 def test_both_distances_are_small_for_halves_of_one_set_and_rank_ladders_of_damage(pictures, features):

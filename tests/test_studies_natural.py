@@ -51,10 +51,18 @@ def test_a_trained_part_leaves_a_picture_of_images_reconstructions_and_samples(d
     assert np.abs(rows[2] - rows[1]).mean() > 0.01
 
 
-def test_table_6_compares_with_the_best_of_the_papers_five(stored):
+def test_table_6_compares_with_the_nearest_of_the_papers_five(stored):
+    """Seeds that only the two have count; which of the five is nearest is asked in the mean over its seeds."""
     found = evidence.cifar_distance()
     assert (found.mean, found.n) == (90.0 - 80.0, 1), "VLAE is not among the paper's five"
-    del stored["cifar10-rae"]
+    more = {"cifar10@2": 82.0, "cifar10@3": 84.0, "cifar10-rae@2": 94.0, "cifar10-rae@3": 93.0}
+    stored |= {name: {"samples": {"frechet": far}} for name, far in more.items()}
+    found = evidence.cifar_distance()
+    assert found.mean == pytest.approx((10 + 12 + 9) / 3) and found.n == 3 and found.low > 0
+    stored["cifar10-rae@2"]["samples"]["frechet"] = 400.0
+    assert evidence.cifar_distance().n == 1, "another is nearest then"
+    for seed in ("", "@2", "@3"):
+        del stored[f"cifar10-rae{seed}"]
     assert evidence.cifar_distance() is None
 
 
@@ -148,7 +156,7 @@ def test_faces_are_learned_at_a_rate_of_their_own_and_nothing_else(monkeypatch):
 def test_chains_that_run_on_are_followed_and_drawn(digits, tmp_path, monkeypatch):
     """Looks at the steps that are named; the distances are those of the images at these steps; a row per moment drawn."""
     monkeypatch.setattr(natural, "image_features", lambda images: images.flatten(1))
-    monkeypatch.setattr(long_run_faces, "image_features", lambda images: images.flatten(1))
+    monkeypatch.setattr(long_run_faces, "real_features", lambda images: images.flatten(1))
     monkeypatch.setattr(long_run_faces, "EVERY", 10)
     monkeypatch.setattr(long_run_faces, "LOOKS", 20)
     config, test = tiny_experiment(), digits.batch(slice(0, 60))

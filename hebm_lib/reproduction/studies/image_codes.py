@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hebm_lib.data import load_split
 from hebm_lib.experiments import load_experiment
-from hebm_lib.metrics.natural import image_distances, image_features
+from hebm_lib.metrics.natural import image_distances, image_features, real_features
 from hebm_lib.metrics.pixels import decoded
 from hebm_lib.provenance import rounded
 from hebm_lib.reproduction.runs import published_or_trained
@@ -76,7 +76,7 @@ def ladder(pack: str, precision: str) -> ImageLadder:
     train = load_split(load_experiment(name).data, "train")
     codes = [FixedCodes.of(model, as_batches(images, torch.float32)) for images in (train, test)]
     drawn = codes[1].draw_all(torch.Generator().manual_seed(10))
-    return ImageLadder(model, codes[0], drawn, image_features(test))
+    return ImageLadder(model, codes[0], drawn, real_features(test))
 
 
 @torch.no_grad()

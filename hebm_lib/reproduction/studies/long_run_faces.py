@@ -10,7 +10,7 @@ import torch
 
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.metrics.long_run import kept_steps
-from hebm_lib.metrics.natural import image_features, long_chains
+from hebm_lib.metrics.natural import long_chains, real_features
 from hebm_lib.metrics.pixels import decoded
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import trained
@@ -63,7 +63,7 @@ def measure_long_run(
         write_chains(model, path[[0, -1]], picture.with_stem(picture.stem + "-ends"))
     codes = torch.cat([model.draw(part, generator=noise) for part in test.split(100)])
     found = {"K": langevin.steps, "step_size": langevin.step_size, "steps": kept, "looks": [kept[i] for i in looks]}
-    found |= long_chains(model, path, looks, image_features(test))
+    found |= long_chains(model, path, looks, real_features(test))
     return rounded(found | {"f_codes": model.prior(codes).mean().item()})
 
 
