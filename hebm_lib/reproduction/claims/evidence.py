@@ -113,7 +113,7 @@ def joint_over_separate() -> Evidence | None:
 
 def street_numbers_sort() -> Evidence | None:
     """Figure 4's order: z_1 has most of the light, z_2 of the colour, z_4 of the digit. The least certain of the three."""
-    from hebm_lib.reproduction.studies.natural_images import LEVELS
+    from hebm_lib.reproduction.studies.photograph_levels import LEVELS
 
     stored = stored_study("natural-images")["parts"]
     parts, found = [stored[name] for name in LEVELS if name in stored], []

@@ -5,8 +5,8 @@ The joint EBM is there with other K and other widths of f, too: Tables 4 and 5 w
 1,000 test images, 1,000 reconstructions, 1,000 samples of training's chain: squared error, and distances in
 EfficientNet-lite0's features (`hebm_lib.metrics.natural`). They are not FID, and the sets are subsets of the paper's.
 
-Two parts more ask what a level changes: of the four of ``svhn`` (Figure 4 as numbers), and of the three of ``celeba-64``,
-whose faces have attributes. Figure 10's larger faces, ``celeba-128``, have one model and 500 test images.
+Figure 10's larger faces, ``celeba-128``, have one model and 500 test images. Other parts ask what a level changes
+(`hebm_lib.reproduction.studies.photograph_levels`).
 """
 
 from dataclasses import replace
@@ -18,32 +18,31 @@ from PIL import Image
 from hebm_lib.config import DataConfig, ExperimentConfig
 from hebm_lib.data import load_split
 from hebm_lib.experiments import EXPERIMENTS, load_experiment
-from hebm_lib.metrics.attributes import fit_attribute_reader
-from hebm_lib.metrics.classifier import accuracy, fit_classifier, predict
-from hebm_lib.metrics.hierarchy import brightness, class_change, pixel_variance_share, tint
 from hebm_lib.metrics.natural import image_distances, image_features, real_features
 from hebm_lib.plotting import image_grid
 from hebm_lib.provenance import ROOT, rounded
 from hebm_lib.reproduction.runs import published_or_trained, trained
-from hebm_lib.reproduction.studies.study import Study, write_redraws
+from hebm_lib.reproduction.studies.photograph_levels import (
+    FACES,
+    FACES_PICTURE,
+    LEVELS,
+    measure_faces,
+    measure_street_numbers,
+)
+from hebm_lib.reproduction.studies.study import Study
 
 __all__ = [
     "END_TO_END",
     "EXAMPLES",
-    "FACES",
-    "FACES_PICTURE",
     "HALF",
     "IMAGES",
     "LARGE",
-    "LEVELS",
     "LONG",
     "PACKS",
     "STUDY",
     "end_to_end",
-    "measure_faces",
     "measure_images",
     "measure_references",
-    "measure_street_numbers",
     "write_examples",
 ]
 
@@ -55,19 +54,10 @@ PACKS = ("svhn-11k", "celeba-64", "cifar10")
 """Image sets of the tables."""
 LARGE = "celeba-128"
 """The set of Figure 10."""
-READER_EPOCHS = 15
-"""Of the classifier of street numbers."""
-BY_LEVEL = "level by level"
-LEVELS = tuple(f"svhn{seed}, {BY_LEVEL}" for seed in ("", "@2", "@3"))
-"""Figure 4's numbers, a part per training seed."""
-FACES = f"celeba-64, {BY_LEVEL}"
-FACES_READ = 5_000
-"""Training faces that the readers of attributes learn from."""
 EXAMPLES = ROOT / "book" / "images" / "systems"
 """A picture per trained part: `write_examples`."""
 SHOWN = 8
 """Images in each row of it."""
-FACES_PICTURE = ROOT / "book" / "images" / "levels" / "celeba-64.webp"
 HALF = True
 """Features in bfloat16, as those of the first rows were: distances are about a twentieth larger so, and have to be alike."""
 SEEDED = {"svhn-11k": ("", "-vlae"), "celeba-64": ("", "-vlae"), "cifar10": ("", "-rae")}
@@ -162,77 +152,6 @@ def measure_references(pack: str) -> dict:
     test, train = (real_images(pack, split) for split in ("test", "train"))
     n = min(len(test), len(train))
     return rounded({"samples": image_distances(*(real_features(images[:n], half=HALF) for images in (test, train)))})
-
-
-@torch.no_grad()
-def measure_street_numbers(model, config: ExperimentConfig) -> dict:
-    """Figure 4 as numbers: what each level of a model of SVHN changes when it is taken from another sample.
-
-    A small classifier, trained here on the same crops, reads the digit.
-
-    Args:
-        model, config: of ``svhn``, in evaluation mode.
-
-    Returns:
-        ``reader_accuracy`` on test images; per level, z_1 first, ``class_change``, and the shares of the variance of
-        ``light``, ``colour`` and ``pixels`` (`pixel_variance_share`); ``class_change_all`` between two samples.
-    """
-    train, test = (load_split(config.data, split) for split in ("train", "test"))
-    reader = fit_classifier(train, epochs=READER_EPOCHS, progress=False)
-    langevin, noise = config.training.langevin, torch.Generator().manual_seed(config.training.seed)
-    z, donors = (model.prior.sample(IMAGES, langevin.steps, langevin.step_size, generator=noise) for _ in range(2))
-    one, other = (predict(reader, model.decode(codes)) for codes in (z, donors))
-    return rounded(
-        {
-            "reader_accuracy": accuracy(reader, test),
-            "class_change": class_change(model, reader, z, donors),
-            "class_change_all": (one != other).float().mean().item(),
-            "light": pixel_variance_share(model, z, donors, statistic=brightness),
-            "colour": pixel_variance_share(model, z, donors, statistic=tint),
-            "pixels": pixel_variance_share(model, z, donors),
-        }
-    )
-
-
-@torch.no_grad()
-def measure_faces(model, config: ExperimentConfig, picture: Path | None = None) -> dict:
-    """Which attributes of a face each level changes when it is taken from another sample, of chains of 10 K steps.
-
-    Args:
-        model, config: of ``celeba-64``.
-        picture: where samples with one level redrawn at a time are drawn, too.
-
-    Returns:
-        ``samples``, their number; ``attributes``: by name ``auroc``, how well real test faces are read; ``flips`` per level,
-        z_1 first, the share of samples whose reading changes; ``flips_all``, between two samples.
-    """
-    langevin, noise = config.training.langevin, torch.Generator().manual_seed(config.training.seed)
-    chain = {"steps": 10 * langevin.steps, "step_size": langevin.step_size, "generator": noise}
-    train, test = (load_split(config.data, split) for split in ("train", "test"))
-    names = [str(name) for name in train.about["attribute_names"]]
-    truth = [torch.as_tensor(part.extra["attributes"]).clamp_min(0).int() for part in (train, test)]
-    seen = real_features(train.batch(slice(0, FACES_READ)))
-    reader = fit_attribute_reader(seen, truth[0][:FACES_READ])
-    areas = reader.auroc(real_features(test.batch(slice(0, IMAGES))), truth[1][:IMAGES])
-    z, donors = (model.prior.sample(IMAGES // 2, **chain) for _ in range(2))
-
-    def features(codes):
-        return image_features(torch.cat([model.decode(part) for part in codes.split(100)]).clamp(-1, 1))
-
-    before, levels = features(z), range(1, model.latents.levels + 1)
-    flips = [reader.flips(before, features(model.latents.redraw(z, level, donors))) for level in levels]
-    everything = reader.flips(before, features(donors))
-    if picture is not None:
-        write_redraws(model, z[:5], donors[:7], picture, dpi=130, quality=80)
-    found = {
-        name: {
-            "auroc": areas[k],
-            "flips": [level[k].item() for level in flips],
-            "flips_all": everything[k].item(),
-        }
-        for k, name in enumerate(names)
-    }
-    return rounded({"samples": IMAGES // 2, "attributes": found})
 
 
 def measure_part(name: str, *, precision: str = "32-true") -> dict:
