@@ -57,7 +57,7 @@ def test_half_precision_changes_distances_little(pictures):
 @pytest.fixture
 def own_cache(monkeypatch, tmp_path):
     """An empty cache, and the sizes of what was computed since."""
-    monkeypatch.setattr(natural.torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("HEBM_CACHE", str(tmp_path))
     computed = []
 
     def few(images, *, half=False):
@@ -86,7 +86,7 @@ def test_a_damaged_file_of_features_is_computed_anew(own_cache, pictures):
 
 @pytest.mark.filterwarnings("ignore:Unable to write")
 def test_where_no_features_can_be_kept_they_are_computed(own_cache, pictures, monkeypatch, tmp_path):
-    (tmp_path / "hebm-features").write_text("a file where the folder should be")
+    (tmp_path / "features").write_text("a file where the folder should be")
     assert real_features(pictures).shape == (96, 3)
     assert own_cache[-1] == 96
 

@@ -38,7 +38,7 @@ class Download:
 
 
 def cache_root() -> Path:
-    """Where torchvision keeps its downloads: HEBM_CACHE, or ``~/.cache/hebm``."""
+    """Where torchvision keeps its downloads, and features of images are kept: HEBM_CACHE, or ``~/.cache/hebm``."""
     return Path(os.environ.get("HEBM_CACHE", "~/.cache/hebm")).expanduser()
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hebm_lib.data import cache_root
 from hebm_lib.metrics.long_run import frechet_distance
 from hebm_lib.metrics.pixels import decoded
 
@@ -119,13 +120,13 @@ def image_features(images: Tensor, *, batch: int | None = None, half: bool = Fal
 
 
 def feature_cache() -> Path:
-    """The folder in which `real_features` keeps what it has computed, beside torch's other downloads; it may be removed.
+    """The folder in which `real_features` keeps what it has computed, beside the downloads of data; it may be removed.
 
     Example:
         >>> feature_cache().name
-        'hebm-features'
+        'features'
     """
-    return Path(torch.hub.get_dir()) / "hebm-features"
+    return cache_root() / "features"
 
 
 def _as_array(pixels: np.ndarray, half: bool) -> np.ndarray:
