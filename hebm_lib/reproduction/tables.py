@@ -14,9 +14,14 @@ def percent(pair: tuple[float, float]) -> str:
 
 
 def number(pair: tuple[float, float], digits: int) -> str:
-    """``0.033 ± 0.002``; without the deviation where there is one run."""
+    """``0.033 ± 0.002``; without the deviation where there is one run.
+
+    Example:
+        >>> number((0.0334, 0.0021), 3), number((-0.01, float("nan")), 1)
+        ('0.033 ± 0.002', '0.0')
+    """
     mean, sd = pair
-    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd == sd else "")
+    return f"{mean:z.{digits}f}" + (f" ± {sd:.{digits}f}" if sd == sd else "")
 
 
 def each_level(runs: list[dict], key: str, digits: int | None = None) -> str:
