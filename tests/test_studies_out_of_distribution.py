@@ -121,6 +121,7 @@ def small_sets(monkeypatch):
 def test_a_run_is_asked_about_its_own_direction(small_sets):
     result = out_of_distribution.scores_of_run("fashion", build_model(tiny_model()).eval())
     assert result["scores"]["SSE"].keys() == {"auprc", "auroc"} and result["sigma"] == 0.4
+    assert len(result["kl"]) == 2 and min(result["kl"]) >= 0, "a number per level"
     found = out_of_distribution.scores_without_model("fashion")["scores"]
     assert found["bright"]["auroc"] == pytest.approx(1 - found["dark"]["auroc"], abs=1e-3)
     assert found["to mean image"]["auroc"] > 0.99 and found["grey entropy"]["auroc"] == pytest.approx(0.5, abs=0.01)

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from hebm_lib.data import ImageDataset, load_split
 from hebm_lib.experiments import load_experiment
+from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.detection import tell_apart
 from hebm_lib.metrics.pixels import grey_entropy, ink
 from hebm_lib.metrics.scores import model_scores
@@ -64,9 +65,12 @@ def both_sides(run: str) -> tuple[ImageDataset, ImageDataset]:
 
 
 def scores_of_run(run: str, model, seed: int = 0) -> dict:
-    """`tell_apart` by all scores of a run's model."""
-    result = tell_apart(*both_sides(run), lambda data: model_scores(model, data, seed))
-    return {"scores": result, "parameters": sum(p.numel() for p in model.parameters()), "sigma": model.sigma}
+    """`tell_apart` by all scores of a run's model; ``kl``, the nats of each level on images it is at home with, z_1 first."""
+    sides = both_sides(run)
+    result = tell_apart(*sides, lambda data: model_scores(model, data, seed))
+    steps = {"steps": 0, "step_size": 0.1}  # no chain is needed for a KL
+    kl = [round(nats, 3) for nats in measure_bound(model, sides[0], **steps, seed=seed).kl]
+    return {"scores": result, "parameters": sum(p.numel() for p in model.parameters()), "sigma": model.sigma, "kl": kl}
 
 
 def scores_without_model(run: str) -> dict:
