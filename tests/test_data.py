@@ -17,6 +17,7 @@ from hebm_lib.data import (
     MissingDataError,
     MissingSplitError,
     available_datasets,
+    black_or_white,
     fetch,
     fit_images,
     load_split,
@@ -447,3 +448,17 @@ def test_mnist_is_the_original_file_byte_for_byte():
     require_data("mnist")
     images = load_dataset("mnist", "train").images[:, 0].numpy()
     assert hashlib.md5(idx_bytes(images)).hexdigest() == "6bbc9ace898e44ae57da46a324031adb"
+
+
+def test_pixels_are_drawn_black_or_white_by_their_grey_values():
+    """As often white as the grey value says, the same at every call, whatever classes are kept."""
+    grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(2000, -1, -1, -1)
+    drawn = black_or_white(grey)
+    assert drawn.dtype == torch.uint8 and drawn.unique().tolist() == [0, 255]
+    share = (drawn == 255).float().mean(0)
+    torch.testing.assert_close(share, grey[0].float() / 255, atol=0.05, rtol=0)
+    assert torch.equal(drawn, black_or_white(grey))
+    digits = load_dataset("digits", "test", binary=True)
+    threes = load_dataset("digits", "test", (3,), binary=True)
+    assert torch.equal(threes.images, digits.images[digits.labels == 3])
+    assert torch.equal(load_split(DataConfig(binary=True), "test").images, digits.images)

@@ -93,7 +93,9 @@ def test_the_directions_name_runs_of_the_registry():
         for kind, run in runs.items():
             entry = EXPERIMENTS[run]
             assert entry.model.kind == ("hvae" if kind.startswith("HVAE") else "joint-ebm"), run
-            assert entry.model.baseline.likelihood == ("bernoulli" if "Bernoulli" in kind else "gaussian"), run
+            on_or_off = "Bernoulli" in kind or "black or white" in kind
+            assert entry.model.baseline.likelihood == ("bernoulli" if on_or_off else "gaussian"), run
+            assert entry.data.binary == ("black or white" in kind), run
             assert entry.model.sigma == (float(kind.partition("σ = ")[2]) if "σ" in kind else 0.4), run
             assert ("VLAE" in kind) == (entry.training.energy.ladder_epochs == entry.training.epochs), (
                 "f = 0 to the end"
@@ -101,7 +103,7 @@ def test_the_directions_name_runs_of_the_registry():
         for kind in runs.keys() & {f"joint EBM{pixels}" for pixels in out_of_distribution.PIXELS}:
             ours, twin = (EXPERIMENTS[runs[name]] for name in (kind, kind.replace("joint EBM", "VLAE")))
             assert ours.model == twin.model and ours.training.epochs == twin.training.epochs
-        assert len({EXPERIMENTS[run].data for run in runs.values()} | {EXPERIMENTS[other].data}) == 2
+        assert len({EXPERIMENTS[run].data.name for run in runs.values()} | {EXPERIMENTS[other].data.name}) == 2
     assert out_of_distribution.direction_of("fashion-hvae") == "fashion in, MNIST out"
     assert out_of_distribution.direction_of("mnist@3") == "MNIST in, fashion out"
     with pytest.raises(ValueError, match="no direction"):
@@ -125,6 +127,15 @@ def test_a_run_is_asked_about_its_own_direction(small_sets):
     found = out_of_distribution.scores_without_model("fashion")["scores"]
     assert found["bright"]["auroc"] == pytest.approx(1 - found["dark"]["auroc"], abs=1e-3)
     assert found["to mean image"]["auroc"] > 0.99 and found["grey entropy"]["auroc"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_both_sides_are_drawn_black_or_white_where_a_model_knows_no_grey(monkeypatch):
+    asked = []
+    monkeypatch.setattr(out_of_distribution, "load_split", lambda config, split: asked.append(config))
+    for run in ("fashion-hvae-binary", "fashion-hvae-bernoulli"):
+        out_of_distribution.both_sides(run)
+    assert [config.binary for config in asked] == [True, True, False, False]
+    assert [config.name for config in asked] == ["fashion-mnist", "mnist"] * 2
 
 
 def test_pairs_have_three_seeds_and_wait_for_published_weights_only():

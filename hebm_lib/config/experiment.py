@@ -30,6 +30,8 @@ class DataConfig:
     """Grey or colour."""
     subsample: int | None = None
     """So many images, drawn by a fixed seed; None takes all, but of the sets of 3D shapes a tenth."""
+    binary: bool = False
+    """Draw every pixel black or white, once and by a fixed seed, white with the probability that its grey value says."""
 
     def __post_init__(self):
         require_choices(self)

@@ -19,6 +19,7 @@ __all__ = [
     "MissingDataError",
     "MissingSplitError",
     "available_datasets",
+    "black_or_white",
     "fetch",
     "load_dataset",
     "load_split",
@@ -50,6 +51,7 @@ def load_dataset(
     crop: int = 0,
     channels: int | None = None,
     subsample: int | None = None,
+    binary: bool = False,
 ) -> ImageDataset:
     """A named data set.
 
@@ -66,6 +68,7 @@ def load_dataset(
         channels: 1 or 3; None keeps what the set has.
         subsample: keep so many images, drawn by a fixed seed from those of the classes, in the set's order. None keeps
             all, but for the two sets of 3D shapes a tenth of the 480,000: all are 5.9 GB.
+        binary: draw every pixel black or white: see `black_or_white`.
 
     Further arrays of a pack are in `ImageDataset.extra` and `ImageDataset.about`.
 
@@ -92,6 +95,8 @@ def load_dataset(
     in_grid = _read_grid(name, split, classes, subsample, (size, fit, crop))
     dataset = _read(name, split, size, fit, crop) if in_grid is None else in_grid
     dataset.images = grey_or_colour(dataset.images, channels)
+    if binary:
+        dataset.images = black_or_white(dataset.images)
     if classes is not None:
         missing = [int(c) for c in classes if int(c) not in dataset.classes]
         if missing:
@@ -104,6 +109,20 @@ def load_dataset(
         raise ValueError(f"subsample is {subsample:,}, but there are {len(dataset):,} images")
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
     return dataset.subset(order[:subsample].sort().values)
+
+
+def black_or_white(images: Tensor) -> Tensor:
+    """uint8 images with every pixel 0 or 255, the latter with the probability that its value says; the same draw every time.
+
+    Models with Bernoulli pixels are often trained so (Salakhutdinov and Murray 2008). Drawn once: an image's own noise is
+    part of it, and can be learned.
+
+    Example:
+        >>> black_or_white(torch.tensor([0, 255, 128], dtype=torch.uint8))[:2].tolist()
+        [0, 255]
+    """
+    dice = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    return (dice < images.float() / 255).to(torch.uint8) * 255
 
 
 def grey_or_colour(images: Tensor, channels: int | None) -> Tensor:
@@ -127,6 +146,7 @@ def load_split(config: DataConfig, split: str) -> ImageDataset:
         crop=config.crop,
         channels=config.channels,
         subsample=config.subsample,
+        binary=config.binary,
     )
 
 

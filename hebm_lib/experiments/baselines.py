@@ -129,6 +129,13 @@ def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> li
         ("fashion-vlae", "VLAE on Fashion-MNIST; 8 min", FASHION, ladder, training),
         ("fashion-hvae", "HVAE on Fashion-MNIST; 8 min", FASHION, hvae, slow),
         ("fashion-hvae-bernoulli", "the same with Bernoulli pixels", FASHION, on_or_off, slow),
+        (
+            "fashion-hvae-binary",
+            "the same, of images drawn black or white, as its authors have them",
+            replace(FASHION, binary=True),
+            on_or_off,
+            slow,
+        ),
     )
     return [
         ExperimentConfig(name=name, description=what, data=data, model=model, training=schedule)
