@@ -31,6 +31,8 @@ OURS = (
     ("fashion-bernoulli", "joint EBM, Bernoulli pixels", "-f(z)"),
     ("fashion-hvae-bernoulli", "HVAE, Bernoulli pixels", "-ELBO"),
     ("fashion-hvae-bernoulli", "HVAE, Bernoulli pixels", "LLR>2"),
+    ("fashion-hvae-binary", "HVAE, images black or white", "-ELBO"),
+    ("fashion-hvae-binary", "HVAE, images black or white", "LLR>2"),
     ("fashion-map", "joint EBM, no walls", "-log p(x, z)"),
     ("fashion-map", "joint EBM, no walls", "-f(z)"),
     ("fashion-capped", "joint EBM, capped", "-log p(x, z)"),
