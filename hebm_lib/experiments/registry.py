@@ -23,6 +23,7 @@ from hebm_lib.experiments.published import published_baselines
 from hebm_lib.experiments.recipe import gentle, learned
 from hebm_lib.experiments.shapes import shapes_experiments
 from hebm_lib.experiments.table2 import table_2_experiments
+from hebm_lib.experiments.unfamiliar import unfamiliar_experiments
 from hebm_lib.model import BUILDERS
 
 __all__ = ["EXPERIMENTS", "KIND_NAMES", "experiment_of", "load_experiment"]
@@ -177,26 +178,6 @@ def mnist_learned(
     return learned(base, energy=energy, phases=phases)
 
 
-def with_bernoulli_pixels(config: ExperimentConfig, name: str, description: str) -> ExperimentConfig:
-    """The same model of pixels that are on with the probability that a grey value says, as HVAE's authors have them."""
-    pixels = replace(config.model.baseline, likelihood="bernoulli")
-    return replace(config, name=name, description=description, model=replace(config.model, baseline=pixels))
-
-
-def with_sigma(sigma: float) -> list[ExperimentConfig]:
-    """Fashion-MNIST with narrower Gaussian pixels than `mnist`'s 0.4, with the joint energy and with f = 0.
-
-    Posteriors narrow with σ, so f learns gently, by steps that are as much smaller.
-    """
-    found = []
-    for energy in (True, False):
-        config = gentle(_CLOTHES[energy], step_size=0.1 if sigma < 0.2 else 0.15)
-        name = f"fashion-sigma-{sigma:g}".replace("0.", "0") + ("" if energy else "-gaussian")
-        what = f"fashion with σ = {sigma:g} (supplement, Table 1)" if energy else "the same with f = 0 to the end"
-        found.append(replace(config, name=name, description=what, model=replace(config.model, sigma=sigma)))
-    return found
-
-
 _CLOTHES = {
     energy: mnist_learned("fashion", "", walls=True, energy=energy, data="fashion-mnist") for energy in (True, False)
 }
@@ -232,12 +213,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         mnist_learned("mnist-map-gaussian", "the same with f = 0 to the end", walls=False, epochs=6, energy=False),
         replace(_CLOTHES[True], description="Fashion-MNIST, the ladder of mnist (Table 1)"),
         replace(_CLOTHES[False], name="fashion-gaussian", description="the same with f = 0 to the end"),
-        with_bernoulli_pixels(
-            _CLOTHES[True], "fashion-bernoulli", "fashion with Bernoulli pixels (supplement, Table 1)"
-        ),
-        with_bernoulli_pixels(_CLOTHES[False], "fashion-bernoulli-gaussian", "the same with f = 0 to the end"),
-        *with_sigma(0.2),
-        *with_sigma(0.1),
+        *unfamiliar_experiments(_CLOTHES),
         mnist("fashion-capped", "Fashion-MNIST, the networks of mnist-capped (Table 1)", data="fashion-mnist"),
         mnist_learned(
             "fashion-map", "Fashion-MNIST, no walls: map everywhere", walls=False, epochs=6, data="fashion-mnist"

@@ -1,0 +1,46 @@
+"""The registry's entries for the supplement's Table 1: Fashion-MNIST with other pixels than the other pages' Gaussian ones."""
+
+from dataclasses import replace
+
+from hebm_lib.config import ExperimentConfig
+from hebm_lib.experiments.recipe import gentle
+
+__all__ = ["unfamiliar_experiments"]
+
+SIGMAS = (0.2, 0.1)
+"""σ of Gaussian pixels, beside the 0.4 of ``fashion``."""
+
+
+def with_bernoulli_pixels(config: ExperimentConfig, name: str, description: str) -> ExperimentConfig:
+    """The same model of pixels that are on with the probability that a grey value says."""
+    pixels = replace(config.model.baseline, likelihood="bernoulli")
+    return replace(config, name=name, description=description, model=replace(config.model, baseline=pixels))
+
+
+def with_sigma(config: ExperimentConfig, sigma: float, name: str, description: str) -> ExperimentConfig:
+    """The same with narrower Gaussian pixels. Posteriors narrow with σ, so f learns gently, by steps as much smaller."""
+    config = gentle(config, step_size=0.1 if sigma < 0.2 else 0.15)
+    return replace(config, name=name, description=description, model=replace(config.model, sigma=sigma))
+
+
+def unfamiliar_experiments(clothes: dict[bool, ExperimentConfig]) -> list[ExperimentConfig]:
+    """Pairs with Bernoulli pixels and with Gaussian ones of `SIGMAS`.
+
+    Args:
+        clothes: ``fashion`` and its twin with f = 0, by whether their energy is learned.
+    """
+    twin = "the same with f = 0 to the end"
+    found = [
+        with_bernoulli_pixels(
+            clothes[True], "fashion-bernoulli", "fashion with Bernoulli pixels (supplement, Table 1)"
+        ),
+        with_bernoulli_pixels(clothes[False], "fashion-bernoulli-gaussian", twin),
+    ]
+    for sigma in SIGMAS:
+        name = f"fashion-sigma-{sigma:g}".replace("0.", "0")
+        what = f"fashion with σ = {sigma:g} (supplement, Table 1)"
+        found += [
+            with_sigma(clothes[True], sigma, name, what),
+            with_sigma(clothes[False], sigma, f"{name}-gaussian", twin),
+        ]
+    return found
