@@ -16,11 +16,12 @@ Source: Havtorn, Frellsen, Hauberg and Maaløe (2021), and their code, JakobHavt
 levels that L^{>k} skips take the prior's mode, and the training has free bits that fall to 0.
 
 What differs from the published settings (entry ``published-hvae``, MNIST): one pair of convolutions per level instead of
-three residual blocks with weight norm, all kernels 3×3; leaky ReLU instead of ReLU; grey images with a Bernoulli loss
-instead of images drawn black or white; free bits are a floor under the batch's mean per unit instead of under each
-image's; the last weights are kept instead of those of the best test bound; deviations have a floor of 0.05. The entries
+three residual blocks with weight norm, all kernels 3×3; leaky ReLU instead of ReLU; free bits are a floor under the batch's
+mean per unit instead of under each image's; the last weights are kept instead of those of the best test bound; deviations
+have a floor of 0.05. The entries
 ``mnist-hvae`` and ``fashion-hvae`` have the joint EBM's widths, batch norm and Gaussian pixels; their z_1 is 2 channels on
-14×14 instead of 8.
+14×14 instead of 8. ``fashion-hvae-binary`` has Bernoulli pixels and images drawn black or white, as its authors do, without
+which z_1 falls silent (``fashion-hvae-bernoulli``).
 """
 
 import math

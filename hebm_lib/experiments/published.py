@@ -3,6 +3,8 @@
 `published_images` and `contrastive` have the later ones.
 """
 
+from dataclasses import replace
+
 from hebm_lib.config import (
     BaselineConfig,
     DataConfig,
@@ -62,6 +64,7 @@ def vlae_networks(width: int) -> tuple[GeneratorConfig, InferenceConfig]:
 def published_baselines() -> list[ExperimentConfig]:
     """The settings of the published models as far as this library can say them; each model's file lists the rest."""
     grey, colour = DataConfig(name="mnist", size=28), DataConfig(name="svhn", size=32, fit="resize", channels=3)
+    binary = replace(grey, binary=True)
     shapes = DataConfig(name="3dshapes", size=64, fit="resize", channels=3)
     generator, inference = vlae_networks(1024)
     vlae = ModelConfig(
@@ -262,7 +265,7 @@ def published_baselines() -> list[ExperimentConfig]:
             lvae,
             schedule(2000, 256, 1e-3, kl_warmup_epochs=200),
         ),
-        ("published-hvae", "HVAE's own MNIST settings", grey, hvae, schedule(1000, 128, 3e-4, kl_warmup_epochs=200)),
+        ("published-hvae", "HVAE's own MNIST settings", binary, hvae, schedule(1000, 128, 3e-4, kl_warmup_epochs=200)),
         (
             "published-meg",
             "MEG's own MNIST settings",
@@ -271,7 +274,7 @@ def published_baselines() -> list[ExperimentConfig]:
             schedule(55, 64, 1e-4, betas=(0.5, 0.9), energy=EnergyConfig(updates=5)),
         ),
         ("published-bigan", "BiGAN-σ's own MNIST settings", grey, bigan, schedule(100, 100, 1e-5, betas=(0.5, 0.999))),
-        ("published-biva", "BIVA's MNIST settings", grey, biva, schedule(500, 48, 2e-3, decay=0.999999**1250)),
+        ("published-biva", "BIVA's MNIST settings", binary, biva, schedule(500, 48, 2e-3, decay=0.999999**1250)),
     )
     return [
         ExperimentConfig(name=name, description=f"{what}; for a GPU", data=data, model=model, training=training)
