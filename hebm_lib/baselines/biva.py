@@ -21,8 +21,7 @@ blocks; one trunk going up instead of a stochastic and a deterministic one; 3×3
 Adamax; no averaging of the weights, no dropout, no initialisation by data; leaky ReLU instead of ELU; free bits are a floor
 under the batch's mean per unit instead of under each image's; deviations have a floor of 0.05. The entry ``mnist-biva`` has
 Gaussian pixels, the joint EBM's widths, batch norm, a warm-up of two epochs, stride 2 at levels 1 and 2, and ten groups of
-2 units under a top of 8: a bottom that could carry
-everything would, at this length of training.
+2 units under a top of 8: a bottom that could carry everything would, at this length of training.
 """
 
 import torch
