@@ -75,6 +75,15 @@ def test_features_of_real_images_are_computed_once_per_set_and_precision(own_cac
     assert not torch.equal(real_features(-pictures), first) and own_cache == [96, 96, 96]
 
 
+def test_features_do_not_outlive_the_code_that_made_them(own_cache, pictures, monkeypatch, tmp_path):
+    real_features(pictures)
+    other = tmp_path / "other.py"
+    other.write_text("another network")
+    monkeypatch.setattr(natural, "__file__", str(other))
+    real_features(pictures)
+    assert own_cache == [96, 96]
+
+
 def test_a_damaged_file_of_features_is_computed_anew(own_cache, pictures):
     first = real_features(pictures)
     kept = list(feature_cache().rglob("output.pkl"))

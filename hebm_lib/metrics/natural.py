@@ -129,7 +129,8 @@ def feature_cache() -> Path:
     return cache_root() / "features"
 
 
-def _as_array(pixels: np.ndarray, half: bool) -> np.ndarray:
+def _as_array(pixels: np.ndarray, half: bool, code: str) -> np.ndarray:
+    """``code`` is this file's: part of what features are kept by, so that none outlives the network that made it."""
     return image_features(torch.from_numpy(pixels), half=half).numpy()
 
 
@@ -151,8 +152,9 @@ def real_features(images: Tensor, *, half: bool = False) -> Tensor:
     """
     from joblib import Memory
 
+    code = Path(__file__).read_text(encoding="utf-8")
     try:
-        found = Memory(feature_cache(), verbose=0).cache(_as_array)(images.cpu().numpy(), half)
+        found = Memory(feature_cache(), verbose=0).cache(_as_array)(images.cpu().numpy(), half, code)
     except OSError:  # a home without room, or without the right to write
         return image_features(images, half=half)
     return torch.from_numpy(found).to(images.device)
