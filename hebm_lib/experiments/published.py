@@ -23,18 +23,19 @@ from hebm_lib.experiments.baselines import NO_CHAIN, NO_ENERGY
 __all__ = ["published_baselines", "vlae_networks"]
 
 
-def vlae_networks(width: int) -> tuple[GeneratorConfig, InferenceConfig]:
+def vlae_networks(width: int = 1024, channels: int = 64) -> tuple[GeneratorConfig, InferenceConfig]:
     """The two ladders of VLAE's public MNIST code, three levels whose codes join by a learned gate.
 
     Levels 1 and 2 are read from convolutions behind the second feature, and join vectors before there is a map.
 
     Args:
         width: of the vectors, 1,024 there.
+        channels: of the maps nearest to the pixels, 64 there; the next have twice as many.
 
     Example:
-        >>> generator, inference = vlae_networks(256)
-        >>> generator.widths, inference.deviation
-        ((256, 256), 'sigmoid')
+        >>> generator, inference = vlae_networks(256, 16)
+        >>> generator.widths, generator.base_width, inference.deviation
+        ((256, 256), 32, 'sigmoid')
     """
     generator = GeneratorConfig(
         factors=(0, 0),
@@ -42,16 +43,16 @@ def vlae_networks(width: int) -> tuple[GeneratorConfig, InferenceConfig]:
         entries=("map", "map"),
         top_hidden=(width, width),
         base_factor=4,
-        base_width=128,
+        base_width=2 * channels,
         join="gate",
         slope=0.1,
         plain_factors=(2,),
-        plain_widths=(64,),
+        plain_widths=(channels,),
         batch_norm=True,
     )
     inference = InferenceConfig(
         factors=(4, 4),
-        widths=(128, 128),
+        widths=(2 * channels, 2 * channels),
         reads=("map", "map"),
         top_hidden=(width, width),
         slope=0.1,
@@ -66,7 +67,7 @@ def published_baselines() -> list[ExperimentConfig]:
     grey, colour = DataConfig(name="mnist", size=28), DataConfig(name="svhn", size=32, fit="resize", channels=3)
     binary = replace(grey, binary=True)
     shapes = DataConfig(name="3dshapes", size=64, fit="resize", channels=3)
-    generator, inference = vlae_networks(1024)
+    generator, inference = vlae_networks()
     vlae = ModelConfig(
         kind="vlae",
         latent_dims=(2, 2, 2),
