@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,20 +11,24 @@ from shared import tiny_experiment
 
 from hebm_lib import LatentSpec, build_model
 from hebm_lib.config import PriorConfig
+from hebm_lib.data import ImageDataset
 from hebm_lib.experiments import load_experiment
-from hebm_lib.experiments.levels import BOTTOMS, UNITS, cell_name
+from hebm_lib.experiments.levels import BOTTOMS, CLOTHED, UNITS, cell_name
 from hebm_lib.reproduction.claims.levels import CALLED, MEASURES, levels_in_full, levels_map
 from hebm_lib.reproduction.studies import STUDIES, levels
 
 
-def test_sixty_parts_the_papers_units_first_and_each_cell_beside_its_control():
+def test_eighty_parts_the_papers_units_first_and_each_cell_beside_its_control():
     parts = list(STUDIES["levels"].parts)
-    assert len(parts) == 60 and all("-222-" in part for part in parts[:30])
-    assert parts[:2] == ["levels-222-walls", "levels-222-walls-gaussian"] and parts[-1] == "levels-2210-own-gaussian@5"
+    assert len(parts) == 80 and all("-222-" in part for part in parts[:30])
+    assert parts[:2] == ["levels-222-walls", "levels-222-walls-gaussian"] and parts[59] == "levels-2210-own-gaussian@5"
+    assert all("-fashion-" in part for part in parts[60:])
 
 
-@pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize("bottom", BOTTOMS)
+CELLS = [*((units, bottom) for units in UNITS for bottom in BOTTOMS), *(("fashion", bottom) for bottom in CLOTHED)]
+
+
+@pytest.mark.parametrize("units, bottom", CELLS)
 def test_a_cell_and_its_control_differ_in_the_energys_phases_alone(units, bottom):
     """Same first weights, same images in the same order for as long: a pair that can be compared seed by seed."""
     ours, control = (load_experiment(cell_name(units, bottom, energy=energy)) for energy in (True, False))
@@ -31,6 +36,13 @@ def test_a_cell_and_its_control_differ_in_the_energys_phases_alone(units, bottom
     assert ours.training.energy.fit_steps and not control.training.energy.fit_steps
     assert replace(ours.training, energy=control.training.energy) == control.training
     assert ours.training.energy.ladder_epochs * 2 == control.training.energy.ladder_epochs == ours.training.epochs
+    assert ours.data.name == ("fashion-mnist" if units == "fashion" else "mnist")
+
+
+def test_clothes_have_the_papers_units_and_the_same_networks_as_the_digits_of_their_cell():
+    for bottom in CLOTHED:
+        clothes, digits = (load_experiment(cell_name(units, bottom, energy=True)) for units in ("fashion", "222"))
+        assert clothes.model == digits.model and clothes.training.epochs == digits.training.epochs
 
 
 class Signs:
@@ -74,6 +86,28 @@ def test_a_part_in_numbers_and_its_picture(digits, tmp_path, monkeypatch):
     path = tmp_path / "pictures" / "cell.webp"
     levels.draw_cell(model, config, path)
     assert Image.open(path).width > 300
+
+
+def test_garments_have_a_reader_that_is_trained_once_and_no_strokes(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(levels, "ROOT", tmp_path)
+    monkeypatch.setattr(levels, "SAMPLES", 20)
+    monkeypatch.setattr(levels, "fit_classifier", partial(levels.fit_classifier, epochs=20))  # of few images
+    train, test = digits.subset(slice(0, 1000)), digits.subset(slice(1000, 1200))
+    plain = tiny_experiment()
+    config = replace(
+        plain,
+        model=replace(plain.model, prior=PriorConfig(hidden=())),
+        data=replace(plain.data, name="fashion-mnist"),
+    )
+    model = build_model(config.model).eval()
+    found = levels.measure_levels(model, config, train, test)
+    assert "stroke_width" not in found and len(found["class_change"]) == 2
+    assert found["reader_accuracy"] > 0.3, "the reader learned from the training images"
+    monkeypatch.setattr(levels, "fit_classifier", None)  # a second time it is read from its file
+    assert levels.measure_levels(model, config, train, test) == found
+    other = ImageDataset(train.images, train.labels, "other")
+    with pytest.raises(TypeError):
+        levels.garment_reader(other)
 
 
 def part(accuracy, elbo):

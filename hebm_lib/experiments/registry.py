@@ -228,8 +228,8 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         ),
         *levels_experiments(
             *(
-                {e: mnist_learned("levels", "", walls=walls, energy=e, updates=2000) for e in (True, False)}
-                for walls in (True, False)
+                {e: mnist_learned("levels", "", walls=walls, energy=e, data=data, updates=2000) for e in (True, False)}
+                for walls, data in ((True, "mnist"), (False, "mnist"), (False, "fashion-mnist"))
             )
         ),
         *shapes_experiments(),

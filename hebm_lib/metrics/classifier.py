@@ -31,6 +31,7 @@ __all__ = [
     "fit_classifier",
     "load_classifier",
     "predict",
+    "read_classifier",
     "reading_accuracy",
     "save_classifier",
     "softer",
@@ -261,13 +262,26 @@ def load_classifier(name: str = "mnist-classifier") -> DigitClassifier:
         >>> reader.classes, reader.size, reader.training
         (10, 32, False)
     """
-    path = pretrained_folder() / f"{name}.safetensors"
+    return read_classifier(pretrained_folder() / f"{name}.safetensors")
+
+
+def read_classifier(path: Path) -> DigitClassifier:
+    """A classifier from a file of `save_classifier`, in evaluation mode; raises `CheckpointError` as `load_classifier`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "reader.safetensors"
+        ...     save_classifier(DigitClassifier(size=8), path)
+        ...     read_classifier(path).size
+        8
+    """
     try:
         with safe_open(path, framework="pt") as file:
             shape = json.loads(file.metadata()["shape"])
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is not a published classifier ({error})") from error
+        raise CheckpointError(f"{path} is not a classifier of this library ({error})") from error
     with torch.random.fork_rng(devices=[]):
         model = DigitClassifier(**shape)
     model.load_state_dict(tensors)
