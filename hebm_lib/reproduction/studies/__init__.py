@@ -7,6 +7,7 @@ named in the line below.
 from hebm_lib.reproduction.studies import (
     ablations,
     anomaly,
+    anomaly_settings,
     disentanglement,
     fixed_codes,
     image_codes,
@@ -28,6 +29,7 @@ STUDIES: dict[str, Study] = {
         latent_attack.STUDY,
         out_of_distribution.STUDY,
         anomaly.STUDY,
+        anomaly_settings.STUDY,
         ablations.STUDY,
         fixed_codes.STUDY,
         image_codes.STUDY,

@@ -30,6 +30,8 @@ __all__ = [
     "look_for",
     "look_without_model",
     "measure_anomaly",
+    "thinned_tests",
+    "train_and_look",
     "train_without",
 ]
 
@@ -86,20 +88,23 @@ def hold_out_thinned(train: ImageDataset, test: ImageDataset, label: int, seed: 
     hold fewer images that were trained on than its 80 %.
     """
     generator = torch.Generator().manual_seed(seed)
-
-    def some(n: int, most: int) -> torch.Tensor:
-        return torch.randperm(n, generator=generator)[:most].sort().values
-
     normal = sum(int((data.labels != label).sum()) for data in (train, test))
     share = min(1.0, 1.01 * IMAGES / (TRAINING_SHARE * normal))  # a hundredth more, for the luck of the draw
-    train, test = (data.subset(some(len(data), round(share * len(data)))) for data in (train, test))
-    held = hold_out(train, test, label, seed=seed)
-    index = {name: some(len(data), MOST) for name, data in held.tests.items()}
-    return HeldOut(
-        held.train.subset(some(len(held.train), IMAGES)),
-        {name: held.tests[name].subset(rows) for name, rows in index.items()},
-        {name: held.anomalous[name][rows] for name, rows in index.items()},
-    )
+    train, test = (data.subset(some(len(data), round(share * len(data)), generator)) for data in (train, test))
+    held = thinned_tests(hold_out(train, test, label, seed=seed), MOST, generator)
+    return replace(held, train=held.train.subset(some(len(held.train), IMAGES, generator)))
+
+
+def thinned_tests(held: HeldOut, most: int, generator: torch.Generator) -> HeldOut:
+    """The same with at most ``most`` images in each test set, drawn once."""
+    index = {name: some(len(data), most, generator) for name, data in held.tests.items()}
+    tests = {name: held.tests[name].subset(rows) for name, rows in index.items()}
+    return replace(held, tests=tests, anomalous={name: held.anomalous[name][rows] for name, rows in index.items()})
+
+
+def some(n: int, most: int, generator: torch.Generator) -> torch.Tensor:
+    """At most ``most`` of n indices, drawn without return, in order."""
+    return torch.randperm(n, generator=generator)[:most].sort().values
 
 
 def left_out(config: ExperimentConfig, label: int) -> HeldOut:
@@ -150,14 +155,31 @@ def train_without(kind: str, label: int, runs: Path) -> dict:
         ``-ELBO``, which is its decision function in the paper; ``terms``: what `contributions` finds in the end; the budget.
     """
     config = anomaly_config(kind, label)
-    seed, held, run = config.training.seed, left_out(config, label), runs / config.name
-    trainer = trainer_at(config, run)
+    scores = dict(zip(("tests", "bounds"), DECISIONS.get(kind, ("joint",)), strict=False))
+    held, run = left_out(config, label), runs / config.name
+    found = train_and_look(config, held, run, scores=scores, last=epochs_of(kind)[1])
+    return {"kind": kind, "label": label} | found
+
+
+def train_and_look(
+    config: ExperimentConfig, held: HeldOut, run: Path, *, last: int, scores: dict[str, str] | None = None
+) -> dict:
+    """Train on the images without a class, or resume in the folder ``run``, and look for the class after epochs.
+
+    Args:
+        last: number of last epochs after which to look.
+        scores: name in the result → decision function of `look_for`; None is ``tests``, by the paper's.
+
+    Returns:
+        Plain JSON types: per name and test set the `summary` of those epochs; ``terms``, `contributions` in the end; budget.
+    """
+    scores = scores or {"tests": "joint"}
+    seed, trainer = config.training.seed, trainer_at(config, run)
     record = run / "found.json"  # what was found after each epoch, so that a resumed run has all of them
     found: dict[str, dict] = json.loads(record.read_text()) if record.exists() else {}
-    scores = dict(zip(("tests", "bounds"), DECISIONS.get(kind, ("joint",)), strict=False))
 
     def follow(trainer: Trainer) -> None:
-        if trainer.epoch > config.training.epochs - epochs_of(kind)[1]:
+        if trainer.epoch > config.training.epochs - last:
             found[str(trainer.epoch)] = {
                 name: look_for(trainer.model, held, seed, decision=score) for name, score in scores.items()
             }
@@ -165,8 +187,6 @@ def train_without(kind: str, label: int, runs: Path) -> dict:
 
     trainer.fit(held.train, on_epoch=follow)
     return {
-        "kind": kind,
-        "label": label,
         **{
             name: {split: summary([epoch[name][split] for epoch in found.values()]) for split in held.tests}
             for name in scores
