@@ -10,7 +10,7 @@ from shared import ROOT
 from hebm_lib.experiments import EXPERIMENTS, experiment_of, load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.reproduction import results
-from hebm_lib.reproduction.claims import levels, worth
+from hebm_lib.reproduction.claims import levels, unfamiliar, worth
 from hebm_lib.reproduction.claims.family import FAMILY, family
 from hebm_lib.reproduction.claims.paper_tables import table4, table5
 from hebm_lib.reproduction.claims.robustness import (
@@ -20,9 +20,17 @@ from hebm_lib.reproduction.claims.robustness import (
     long_run,
     seeds_under_attack,
 )
-from hebm_lib.reproduction.claims.unfamiliar import OURS, SPLITS, left_out_digit, of_seeds, out_of_distribution
+from hebm_lib.reproduction.claims.unfamiliar import (
+    OURS,
+    SPLITS,
+    left_out_digit,
+    left_out_settings,
+    of_seeds,
+    out_of_distribution,
+)
 from hebm_lib.reproduction.results import load_paper, mean_and_sd, paired
-from hebm_lib.reproduction.studies.anomaly import KINDS
+from hebm_lib.reproduction.studies.anomaly import KINDS, PAPER_LABELS
+from hebm_lib.reproduction.studies.anomaly_settings import setting_name
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, percent, table
 
@@ -178,6 +186,17 @@ def test_table_3_has_every_model_on_every_test_set():
     joint = next(row for row in rows if "this book, joint EBM" in row and "| 80/20 |" in row)
     mean, sd = load_study("anomaly")["joint-ebm/9"]["tests"]["pooled"]["auprc"]
     assert joint.endswith(f"| {mean:.3f} ± {sd:.3f} |")
+
+
+def test_a_setting_is_told_once_it_has_all_five_digits(monkeypatch):
+    parts = {
+        setting_name(units, 0.2, label): {"tests": {"pooled": {"by_epoch": [0.1, 0.1 * label]}}}
+        for units, labels in (("222", PAPER_LABELS), ("2210", PAPER_LABELS[:4]))
+        for label in labels
+    }
+    monkeypatch.setattr(unfamiliar, "load_study", lambda name: {"anomaly-settings": parts}[name])
+    (row,) = left_out_settings().splitlines()[2:]
+    assert row == "| 2/2/2 | 0.2 | 0.100 | 0.400 | 0.500 | 0.700 | 0.900 | 0.520 | 0.100 |"
 
 
 def test_what_the_scoreboard_says_of_figures_8_and_9_is_so():

@@ -80,6 +80,8 @@ def test_sigma_curves(terms):
     other = {"measure": "AUPRC", "chance": 0.2}
     ax = pictures.draw_sigma({"a": [1, 1]}, [1, 2], ax=plt.figure().gca(), colors={"a": "red"}, trained=1, **other)
     assert ax.get_ylabel() == "AUPRC" and list(ax.lines[2].get_ydata()) == [0.2, 0.2]
+    ax = pictures.draw_sigma({"a": [1, 1]}, [1, 2], ax=plt.figure().gca(), colors={"a": "red"})
+    assert len(ax.lines) == 2 and "in training" in ax.get_xlabel(), "each was trained with its own"
 
 
 def test_the_explorer_ranks_with_its_sigma(terms):

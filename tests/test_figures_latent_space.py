@@ -17,19 +17,29 @@ from hebm_lib.reproduction.figures import latent_space
 # ---- what each level knows ------------------------------------------------------------------------------------------
 
 
-def test_bars_stand_at_the_means_and_error_bars_only_where_there_are_deviations():
-    rows = {"a": ([(0.2, 0.05), (0.9, 0.01)], ALPHA, ""), "b": ([(0.3, float("nan")), (0.8, float("nan"))], PHI, "//")}
-    fig = latent_space.draw_level_bars({"left": rows, "right": rows}, chance=0.1)
-    left, right = fig.axes
-    assert [ax.get_title() for ax in (left, right)] == ["left", "right"]
-    assert [bar.get_height() for bar in left.patches] == pytest.approx([20, 90, 30, 80])
-    assert [label.get_text() for label in left.get_xticklabels()] == ["$z_1$", "$z_2$"]
-    assert to_hex(left.patches[0].get_facecolor()).upper() == ALPHA and left.patches[2].get_hatch() == "//"
-    segments = [len(c.get_segments()) for c in left.collections]
-    assert sum(segments) == 2, "two deviations are known"
-    centres = [bar.get_x() + bar.get_width() / 2 for bar in left.patches]
-    assert centres == pytest.approx([-0.2, 0.8, 0.2, 1.2])
-    assert any(line.get_ydata()[0] == pytest.approx(10) for line in left.lines)
+def test_a_map_has_a_line_per_seed_a_mean_and_the_printed_numbers_of_its_row():
+    cell = {"with": ([(0.2, 0.9), (0.4, 0.7)], ALPHA), "without": ([(0.3, 0.5)], PHI)}
+    fig = latent_space.draw_levels_map(
+        {"digits": {"walls": cell, "map": cell}, "clothes": {"map": cell}},
+        printed={"digits": {"paper": ((0.1, 0.6), ALPHA)}},
+        chance=0.1,
+    )
+    walls, plain, missing, clothes = fig.axes
+    assert [ax.get_title() for ax in (walls, plain)] == ["walls", "map"] and not missing.axison
+    assert walls.get_ylabel().startswith("digits") and clothes.get_ylabel().startswith("clothes")
+    told = [(list(line.get_ydata()), to_hex(line.get_color()).upper()) for line in walls.lines]
+    expected = [
+        ([10, 60], ALPHA),
+        ([20, 90], ALPHA),
+        ([40, 70], ALPHA),
+        ([30, 80], ALPHA),
+        ([30, 50], PHI),
+        ([30, 50], PHI),
+    ]
+    assert [(pytest.approx(values), color) for values, color in expected] == told[:6]
+    assert len(clothes.lines) == len(walls.lines) - 1, "nothing is printed of that row"
+    assert [label.get_text() for label in clothes.get_xticklabels()] == ["$z_1$", "$z_2$"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["paper", "with", "without"]
 
 
 class BySide(nn.Module):

@@ -14,7 +14,7 @@ from hebm_lib.config import PriorConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.experiments import load_experiment
 from hebm_lib.experiments.levels import BOTTOMS, CLOTHED, UNITS, cell_name
-from hebm_lib.reproduction.claims.levels import CALLED, MEASURES, levels_in_full, levels_map
+from hebm_lib.reproduction.claims.levels import CALLED, MEASURES, ROWS, levels_in_full, levels_map
 from hebm_lib.reproduction.studies import STUDIES, levels
 
 
@@ -122,12 +122,18 @@ def test_the_map_counts_what_rises_and_pairs_by_seed():
         parts["levels-222-map" + mark] = part([0.3, 0.5, ours], -100.0)
         parts["levels-222-map-gaussian" + mark] = part([0.3, 0.5, control], -102.0)
     parts["levels-222-own"] = part([0.3, 0.5, 0.9], -1.0)  # without its control it is not told
-    (row,) = levels_map(parts, "222").splitlines()[2:]
+    for energy in ("", "-gaussian"):  # clothes have no strokes
+        parts[f"levels-fashion-own{energy}"] = part([0.2, 0.3, 0.4], -90.0)
+        del parts[f"levels-fashion-own{energy}"]["stroke_width"]
+    row, clothes = levels_map(parts).splitlines()[2:]
     assert row.startswith(
-        f"| {CALLED['map']} | 2 of 3 | 3 of 3 | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] | +0.0 [-24.8, +24.8]"
+        f"| {ROWS['222']} | {CALLED['map']} | 2 of 3 | 3 of 3 | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] | +0.0 [-24.8, +24.8]"
     )
     assert row.endswith("| +2.0 [+2.0, +2.0] |")
+    assert clothes == f"| {ROWS['fashion']} | {CALLED['own']} | 1 of 1 | 1 of 1 | +0.0 | +0.0 | +0.0 | +0.0 |"
     one = {name: found for name, found in parts.items() if "@" not in name}
-    assert levels_map(one, "222").endswith("| +0.0 | +0.0 | +10.0 | +2.0 |"), "one seed has no interval"
-    whole = levels_in_full(parts, "222").splitlines()
-    assert "| no walls, energy | accuracy of means, % | 30 ± 0 | 50 ± 0 | 57 ± 15 |" in whole
+    assert levels_map(one).splitlines()[2].endswith("| +0.0 | +0.0 | +10.0 | +2.0 |"), "one seed has no interval"
+    whole = levels_in_full(parts).splitlines()
+    assert f"| {ROWS['222']} | no walls, energy | accuracy of means, % | 30 ± 0 | 50 ± 0 | 57 ± 15 |" in whole
+    told = [line for line in whole if "spread of stroke width" in line]
+    assert len(told) == 2 and all(ROWS["222"] in line for line in told)

@@ -142,7 +142,7 @@ def test_pairs_have_three_seeds_and_wait_for_published_weights_only():
     parts = out_of_distribution.STUDY.parts
     assert parts["fashion"] == ("fashion",) and parts["fashion-gaussian"] == parts["fashion@3"] == ()
     pairs = [run for _, runs in out_of_distribution.DIRECTIONS.values() for run in runs.values() if f"{run}@2" in parts]
-    assert len(pairs) == 11 and all(f"{run}@3" in parts for run in pairs)
+    assert len(pairs) == 17 and all(f"{run}@3" in parts for run in pairs)
 
 
 @pytest.mark.parametrize("how", ALTERATIONS)

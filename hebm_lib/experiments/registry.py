@@ -181,6 +181,7 @@ def mnist_learned(
 _CLOTHES = {
     energy: mnist_learned("fashion", "", walls=True, energy=energy, data="fashion-mnist") for energy in (True, False)
 }
+_DIGITS = {energy: mnist_learned("mnist", "", walls=True, energy=energy) for energy in (True, False)}
 _MILD = PriorConfig(hidden=(100, 100), lipschitz=1.0)
 
 EXPERIMENTS: dict[str, ExperimentConfig] = {
@@ -201,8 +202,8 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
             entry="map",
             reads="map",
         ),
-        mnist_learned("mnist", "MNIST, all digits, three levels (Fig. 5, Table 1)", walls=True),
-        mnist_learned("mnist-gaussian", "the same with f = 0 to the end", walls=True, energy=False),
+        replace(_DIGITS[True], description="MNIST, all digits, three levels (Fig. 5, Table 1)"),
+        replace(_DIGITS[False], name="mnist-gaussian", description="the same with f = 0 to the end"),
         mnist(),
         mnist(
             "mnist-steep",
@@ -214,6 +215,7 @@ EXPERIMENTS: dict[str, ExperimentConfig] = {
         replace(_CLOTHES[True], description="Fashion-MNIST, the ladder of mnist (Table 1)"),
         replace(_CLOTHES[False], name="fashion-gaussian", description="the same with f = 0 to the end"),
         *unfamiliar_experiments(_CLOTHES),
+        *unfamiliar_experiments(_DIGITS),
         mnist("fashion-capped", "Fashion-MNIST, the networks of mnist-capped (Table 1)", data="fashion-mnist"),
         mnist_learned(
             "fashion-map", "Fashion-MNIST, no walls: map everywhere", walls=False, epochs=6, data="fashion-mnist"

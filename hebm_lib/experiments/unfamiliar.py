@@ -1,4 +1,4 @@
-"""The registry's entries for the supplement's Table 1: Fashion-MNIST with other pixels than the other pages' Gaussian ones."""
+"""The registry's entries for the supplement's Table 1, both ways: other pixels than the other pages' Gaussian ones."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from hebm_lib.experiments.recipe import gentle
 __all__ = ["unfamiliar_experiments"]
 
 SIGMAS = (0.2, 0.1)
-"""σ of Gaussian pixels, beside the 0.4 of ``fashion``."""
+"""σ of Gaussian pixels, beside the 0.4 of ``fashion`` and ``mnist``."""
 
 
 def with_bernoulli_pixels(config: ExperimentConfig, name: str, description: str) -> ExperimentConfig:
@@ -23,24 +23,22 @@ def with_sigma(config: ExperimentConfig, sigma: float, name: str, description: s
     return replace(config, name=name, description=description, model=replace(config.model, sigma=sigma))
 
 
-def unfamiliar_experiments(clothes: dict[bool, ExperimentConfig]) -> list[ExperimentConfig]:
+def unfamiliar_experiments(pair: dict[bool, ExperimentConfig]) -> list[ExperimentConfig]:
     """Pairs with Bernoulli pixels and with Gaussian ones of `SIGMAS`.
 
     Args:
-        clothes: ``fashion`` and its twin with f = 0, by whether their energy is learned.
+        pair: ``fashion`` or ``mnist`` and its twin with f = 0, by whether their energy is learned; both have the former's name.
     """
-    twin = "the same with f = 0 to the end"
+    base, twin = pair[True].name, "the same with f = 0 to the end"
     found = [
-        with_bernoulli_pixels(
-            clothes[True], "fashion-bernoulli", "fashion with Bernoulli pixels (supplement, Table 1)"
-        ),
-        with_bernoulli_pixels(clothes[False], "fashion-bernoulli-gaussian", twin),
+        with_bernoulli_pixels(pair[True], f"{base}-bernoulli", f"{base} with Bernoulli pixels (supplement, Table 1)"),
+        with_bernoulli_pixels(pair[False], f"{base}-bernoulli-gaussian", twin),
     ]
     for sigma in SIGMAS:
-        name = f"fashion-sigma-{sigma:g}".replace("0.", "0")
-        what = f"fashion with σ = {sigma:g} (supplement, Table 1)"
+        name = f"{base}-sigma-{sigma:g}".replace("0.", "0")
+        what = f"{base} with σ = {sigma:g} (supplement, Table 1)"
         found += [
-            with_sigma(clothes[True], sigma, name, what),
-            with_sigma(clothes[False], sigma, f"{name}-gaussian", twin),
+            with_sigma(pair[True], sigma, name, what),
+            with_sigma(pair[False], sigma, f"{name}-gaussian", twin),
         ]
     return found

@@ -16,7 +16,10 @@ __all__ = [
     "FASHION",
     "SECOND",
     "THREE_LEVELS",
+    "CALLED",
+    "ROWS",
     "cell_pairs",
+    "cells_of",
     "figure5",
     "figure6",
     "levels_in_full",
@@ -109,6 +112,8 @@ def readers() -> str:
 
 CALLED = {"walls": "walls at the bottom", "map": "no walls", "own": "VLAE's own networks"}
 """The bottom paths of `hebm_lib.experiments.levels.BOTTOMS`, as tables name them."""
+ROWS = {"222": "MNIST, 2/2/2", "2210": "MNIST, 2/2/10", "fashion": "Fashion-MNIST, 2/2/2"}
+"""Images and units, z_1 first, as tables name them."""
 
 
 def cell_pairs(parts: dict[str, dict], units: str) -> dict[str, tuple[list[dict], list[dict]]]:
@@ -116,7 +121,7 @@ def cell_pairs(parts: dict[str, dict], units: str) -> dict[str, tuple[list[dict]
 
     Args:
         parts: of the study ``levels``.
-        units: ``222`` or ``2210``.
+        units: of `ROWS`.
 
     Example:
         >>> parts = {name: {"n": i} for i, name in enumerate(
@@ -134,18 +139,28 @@ def cell_pairs(parts: dict[str, dict], units: str) -> dict[str, tuple[list[dict]
     return found
 
 
-def levels_map(parts: dict[str, dict], units: str) -> str:
-    """Per bottom path: in how many seeds accuracy rises from level to level, and what the energy does to each level.
+def cells_of(parts: dict[str, dict]) -> dict[tuple[str, str], tuple[list[dict], list[dict]]]:
+    """All cells of the map that have a pair: images with units and the bottom path → `cell_pairs`.
+
+    Example:
+        >>> list(cells_of({"levels-222-map": {}, "levels-222-map-gaussian": {}}))
+        [('222', 'map')]
+    """
+    return {(units, bottom): pair for units in ROWS for bottom, pair in cell_pairs(parts, units).items()}
+
+
+def levels_map(parts: dict[str, dict]) -> str:
+    """Per cell: in how many seeds accuracy rises from level to level, and what the energy does to each level.
 
     Differences are paired by training seed, with their 95 % interval where there are two seeds or more.
     """
 
     def difference(ours: list[float], control: list[float], scale: float = 1.0) -> str:
         mean, low, high = (scale * value for value in paired(ours, control))
-        return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if low == low else f"{mean:+.1f}"
+        return f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]" if low == low else f"{mean:+z.1f}"
 
     rows = []
-    for bottom, (ours, control) in cell_pairs(parts, units).items():
+    for (units, bottom), (ours, control) in cells_of(parts).items():
         rises = [
             sum(run["latent_accuracy"] == sorted(run["latent_accuracy"]) for run in side) for side in (ours, control)
         ]
@@ -154,9 +169,10 @@ def levels_map(parts: dict[str, dict], units: str) -> str:
             for i in range(3)
         ]
         nats = difference([run["elbo"] for run in ours], [run["elbo"] for run in control])
-        rows.append([CALLED[bottom], *(f"{count} of {len(ours)}" for count in rises), *levels, nats])
-    head = ["bottom path", "rises with the energy", "rises with f = 0", "the energy moves z_1 by, points", "z_2", "z_3"]
-    return table([*head, "bound, nats"], rows)
+        told = [f"{count} of {len(ours)}" for count in rises]
+        rows.append([ROWS[units], CALLED[bottom], *told, *levels, nats])
+    head = ["images, units", "bottom path", "rises with the energy", "rises with f = 0"]
+    return table([*head, "the energy moves z_1 by, points", "z_2", "z_3", "bound, nats"], rows)
 
 
 def table1_units(units: str = "222") -> str:
@@ -186,16 +202,18 @@ MEASURES = {
 """What is told of every level: the key of the study's parts, and what it is multiplied by."""
 
 
-def levels_in_full(parts: dict[str, dict], units: str) -> str:
+def levels_in_full(parts: dict[str, dict]) -> str:
     """Every measure of every level: means over training seeds and deviations, a row per cell and measure."""
     rows = []
-    for bottom, pair in cell_pairs(parts, units).items():
+    for (units, bottom), pair in cells_of(parts).items():
         for what, runs in zip(("energy", "f = 0"), pair, strict=True):
             for label, (key, scale) in MEASURES.items():
+                if key not in runs[0]:  # clothes have no strokes
+                    continue
                 values = [
                     [scale * value for value in level if value is not None] for level in zip(*(r[key] for r in runs))
                 ]
                 digits = 0 if scale == 100 else 2
                 told = [number(mean_and_spread(level), digits) if level else "" for level in values]
-                rows.append([f"{CALLED[bottom]}, {what}", label, *told])
-    return table(["model", "measure", "z_1", "z_2", "z_3"], rows)
+                rows.append([ROWS[units], f"{CALLED[bottom]}, {what}", label, *told])
+    return table(["images, units", "model", "measure", "z_1", "z_2", "z_3"], rows)

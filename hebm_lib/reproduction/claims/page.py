@@ -14,7 +14,7 @@ from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.ledger import as_csv, ledger
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1, table1_units
 from hebm_lib.reproduction.claims.robustness import faces_run, latent_attack, long_run
-from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, out_of_distribution
+from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, left_out_settings, out_of_distribution
 from hebm_lib.reproduction.claims.worth import finding, worth_of_energies
 from hebm_lib.reproduction.pages import fill_page
 
@@ -28,6 +28,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "table-2": paper_tables.table2,
     "table-2-here": paper_tables.natural_images,
     "table-3": left_out_digit,
+    "table-3-settings": left_out_settings,
     "table-4": paper_tables.table4,
     "table-5": paper_tables.table5,
     "table-6": paper_tables.table6,

@@ -4,10 +4,11 @@ from hebm_lib.experiments import KIND_NAMES
 from hebm_lib.reproduction.claims.evidence import parts_of
 from hebm_lib.reproduction.results import load_paper, mean_and_spread
 from hebm_lib.reproduction.studies.anomaly import KINDS, PAPER_LABELS
+from hebm_lib.reproduction.studies.anomaly_settings import DIMS, SIGMAS, setting_name
 from hebm_lib.reproduction.studies.study import load_study
 from hebm_lib.reproduction.tables import number, table
 
-__all__ = ["OURS", "SPLITS", "left_out_digit", "of_seeds", "out_of_distribution"]
+__all__ = ["OURS", "SPLITS", "left_out_digit", "left_out_settings", "of_seeds", "of_setting", "out_of_distribution"]
 
 SPLITS = {"standard": "standard test set", "pooled": "80/20", "leaking": "80/20 with its leak"}
 """Test sets of `hebm_lib.metrics.hold_out`, and what the table calls them."""
@@ -79,3 +80,30 @@ def left_out_digit() -> str:
         for key, name in (("prevalence", "a random score"), ("worst", "the worst score")):
             rows.append([name, called, *(f"{part['tests'][split][key]:.3f}" for part in pixels)])
     return table(["digit left out, AUPRC", "test set", *map(str, PAPER_LABELS)], rows)
+
+
+def of_setting(parts: dict[str, dict], units: str, sigma: float, split: str = "pooled") -> dict[int, list[float]]:
+    """AUPRC after every epoch of a setting of the study ``anomaly-settings``, by the digits that it has been asked for.
+
+    Example:
+        >>> part = {"tests": {"pooled": {"by_epoch": [0.4, 0.5]}}}
+        >>> of_setting({"222/0.4/9": part}, "222", 0.4)
+        {9: [0.4, 0.5]}
+    """
+    names = {label: setting_name(units, sigma, label) for label in PAPER_LABELS}
+    return {label: parts[name]["tests"][split]["by_epoch"] for label, name in names.items() if name in parts}
+
+
+def left_out_settings(split: str = "pooled") -> str:
+    """AUPRC of ``-log p(x, z)`` for every number of units and every σ in training that have all five digits."""
+    parts, rows = load_study("anomaly-settings"), []
+    for units, dims in DIMS.items():
+        for sigma in SIGMAS:
+            found = of_setting(parts, units, sigma, split)
+            if len(found) < len(PAPER_LABELS):
+                continue
+            first, last = ([epochs[i] for epochs in found.values()] for i in (0, -1))
+            means = [sum(values) / len(values) for values in (last, first)]
+            rows.append(["/".join(map(str, dims)), f"{sigma:g}", *(f"{value:.3f}" for value in (*last, *means))])
+    head = ["units", "σ in training", *map(str, PAPER_LABELS), "mean", "mean after one epoch"]
+    return table(head, rows)

@@ -177,17 +177,22 @@ def draw_sigma(
     *,
     ax: Axes,
     colors: dict[str, str],
-    trained: float,
+    trained: float | None = None,
     measure: str = "AUROC",
     chance: float = 0.5,
     title: str = "",
 ) -> Axes:
-    """AUROC, or another ``measure``, of ``-log p(x, z)`` against the σ in it; the σ of training and chance as lines."""
+    """AUROC, or another ``measure``, of ``-log p(x, z)`` against the σ in it; the σ of training and chance as lines.
+
+    Without ``trained`` every σ is that of a training.
+    """
     for name, values in curves.items():
         ax.plot(sigmas, values, "o-", ms=4, color=colors[name], label=name)
-    ax.axvline(trained, color=REFERENCE, linestyle="--", linewidth=1)
+    if trained is not None:
+        ax.axvline(trained, color=REFERENCE, linestyle="--", linewidth=1)
     ax.axhline(chance, color=REFERENCE, linestyle=":", linewidth=1)
-    ax.set(xscale="log", xlabel=r"$\sigma$ in the decision function", ylabel=measure, ylim=(0, 1.03), title=title)
+    where = r"$\sigma$ in training" if trained is None else r"$\sigma$ in the decision function"
+    ax.set(xscale="log", xlabel=where, ylabel=measure, ylim=(0, 1.03), title=title)
     ax.legend()
     return ax
 

@@ -18,42 +18,58 @@ __all__ = [
     "animate_transition",
     "draw_approach",
     "draw_code_regions",
-    "draw_level_bars",
+    "draw_levels_map",
     "draw_priors_over_codes",
     "draw_transition_over_codes",
 ]
 
-Row = tuple[Sequence[tuple[float, float]], str, str]
-"""Mean and deviation per level, a colour and a hatch."""
+Runs = tuple[Sequence[Sequence[float]], str]
+"""Numbers per training seed and level, and a colour."""
 
 
 # ---- what each level knows ------------------------------------------------------------------------------------------
 
 
-def draw_level_bars(panels: dict[str, dict[str, Row]], *, chance: float | None = None) -> Figure:
-    """Test accuracy in percent per level: a panel per data set, a group of bars per level, a bar per model.
+def draw_levels_map(
+    cells: dict[str, dict[str, dict[str, Runs]]],
+    *,
+    printed: dict[str, dict[str, tuple[Sequence[float], str]]] | None = None,
+    chance: float | None = None,
+) -> Figure:
+    """Test accuracy in percent from level to level: a panel per cell of a map, a thin line per training seed, a thick mean.
 
     Args:
-        panels: ``{title: {label: (per level (mean, sd), colour, hatch)}}``; all panels have the same labels. A sd of NaN
-            draws no error bar.
+        cells: ``{row: {column: {label: (accuracies per seed and level, colour)}}}``; a row may lack columns.
+        printed: ``{row: {label: (accuracies per level, colour)}}``, published numbers, drawn as diamonds in all its panels.
         chance: a dotted line, as a share.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 3.1), sharey=True, squeeze=False)
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        width = 0.8 / len(rows)
-        for place, (label, (levels, color, hatch)) in enumerate(rows.items()):
-            x = np.arange(len(levels)) + (place - (len(rows) - 1) / 2) * width
-            mean, sd = (100 * np.array(column) for column in zip(*levels, strict=True))
-            style = {"color": color} if not hatch else {"facecolor": "white", "edgecolor": color, "hatch": hatch}
-            ax.bar(x, mean, 0.9 * width, label=label, **style)
-            ax.errorbar(x[sd == sd], mean[sd == sd], sd[sd == sd], fmt="none", ecolor="black", elinewidth=1, capsize=2)
-        ax.set_xticks(range(len(levels)), [f"$z_{i + 1}$" for i in range(len(levels))])
-        ax.set(title=title, ylim=(0, 100))
-        ax.grid(axis="x", visible=False)
-        if chance is not None:
-            ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
-    axes[0, 0].set_ylabel("test accuracy (%)")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    figsize = (3.3 * len(columns), 2.35 * len(cells) + 0.5)
+    fig, axes = plt.subplots(len(cells), len(columns), figsize=figsize, sharex=True, sharey=True, squeeze=False)
+    handles = {}
+    for line, (row, panels) in zip(axes, cells.items(), strict=True):
+        first = line[columns.index(next(iter(panels)))]
+        first.set_ylabel(f"{row}\naccuracy (%)")
+        first.tick_params(labelleft=True)
+        for ax, column in zip(line, columns, strict=True):
+            if column not in panels:
+                ax.set_axis_off()
+                continue
+            for label, (levels, color) in (printed or {}).get(row, {}).items():
+                style = {"color": color, "linestyle": ":", "marker": "D", "markerfacecolor": "white", "linewidth": 1.2}
+                (handles[label],) = ax.plot(range(len(levels)), 100 * np.array(levels), **style, zorder=2.6)
+            for depth, (label, (runs, color)) in enumerate(panels[column].items()):
+                values, style = 100 * np.array(runs), {"color": color, "zorder": 2.5 - 0.1 * depth}
+                ax.plot(values.T, linewidth=0.9, alpha=0.45, **style)
+                # What lies behind is wider: where two means agree, both are seen.
+                (handles[label],) = ax.plot(values.mean(0), linewidth=2 + 3 * depth, marker="o", markersize=4, **style)
+            if chance is not None:
+                ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
+            ax.set(ylim=(0, 100), xlim=(-0.2, values.shape[1] - 0.8))
+            ax.set_xticks(range(values.shape[1]), [f"$z_{i + 1}$" for i in range(values.shape[1])])
+    for ax, column in zip(axes[0], columns, strict=True):
+        ax.set_title(column)
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     return fig
 
 

@@ -24,18 +24,21 @@ __all__ = [
     "scores_without_model",
 ]
 
+PIXELS = {"": "", ", σ = 0.2": "-sigma-02", ", σ = 0.1": "-sigma-01", ", Bernoulli pixels": "-bernoulli"}
+"""What pixels a model was trained with, Gaussian with σ = 0.4, narrower ones, or Bernoulli, and what its run is called."""
+
+
+def ladders(base: str) -> dict[str, str]:
+    """The joint EBM and VLAE on the images of a run, for all of `PIXELS`."""
+    twins = {"joint EBM": "", "VLAE": "-gaussian"}
+    return {f"{kind}{words}": f"{base}{mark}{twin}" for words, mark in PIXELS.items() for kind, twin in twins.items()}
+
+
 DIRECTIONS = {
     "fashion in, MNIST out": (
         "mnist",
-        {
-            "joint EBM": "fashion",
-            "VLAE": "fashion-gaussian",
-            "joint EBM, Bernoulli pixels": "fashion-bernoulli",
-            "VLAE, Bernoulli pixels": "fashion-bernoulli-gaussian",
-            "joint EBM, σ = 0.2": "fashion-sigma-02",
-            "VLAE, σ = 0.2": "fashion-sigma-02-gaussian",
-            "joint EBM, σ = 0.1": "fashion-sigma-01",
-            "VLAE, σ = 0.1": "fashion-sigma-01-gaussian",
+        ladders("fashion")
+        | {
             "no walls": "fashion-map",
             "capped": "fashion-capped",
             "HVAE": "fashion-hvae",
@@ -43,12 +46,10 @@ DIRECTIONS = {
             "HVAE, black or white": "fashion-hvae-binary",
         },
     ),
-    "MNIST in, fashion out": ("fashion", {"joint EBM": "mnist", "VLAE": "mnist-gaussian", "HVAE": "mnist-hvae"}),
+    "MNIST in, fashion out": ("fashion", ladders("mnist") | {"HVAE": "mnist-hvae"}),
 }
 """Per direction an experiment whose data are the unfamiliar ones, and the runs that are asked. VLAE is the joint EBM's own
 ladder with f = 0: the same first weights, the same images in the same order."""
-PIXELS = ("", ", σ = 0.2", ", σ = 0.1", ", Bernoulli pixels")
-"""What pixels a model was trained with: Gaussian with σ = 0.4, narrower ones, or Bernoulli."""
 SEEDED = (*(f"{model}{pixels}" for pixels in PIXELS for model in ("joint EBM", "VLAE")), "HVAE, black or white")
 """Models with three training seeds."""
 
@@ -111,7 +112,7 @@ def parts() -> dict[str, tuple[str, ...]]:
     found = {f"{run}, no model": () for run in AT_HOME.values()}
     for _, runs in DIRECTIONS.values():
         for kind, run in runs.items():
-            unpublished = run in NUMBERS_ONLY or kind.endswith((*PIXELS[1:], "black or white"))
+            unpublished = run in NUMBERS_ONLY or kind.endswith((*list(PIXELS)[1:], "black or white"))
             found[run] = () if unpublished else (run,)
             found |= {f"{run}@{seed}": () for seed in (2, 3) if kind in SEEDED}
     return found
