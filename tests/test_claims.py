@@ -188,6 +188,21 @@ def test_table_3_has_every_model_on_every_test_set():
     assert joint.endswith(f"| {mean:.3f} ± {sd:.3f} |")
 
 
+def test_what_the_scoreboard_says_of_table_1_is_so():
+    """The paper's units: walls order the levels, else the seed does. With ten at the top it knows the class anywhere."""
+    parts, paper = load_study("levels"), load_paper()["table1_latent_classifier_accuracy_percent"]["mnist"]
+    for bottom, pair in levels.cell_pairs(parts, "222").items():
+        for side in pair:
+            rows = [run["latent_accuracy"] for run in side]
+            rising, tops = sum(row == sorted(row) for row in rows), [100 * row[2] for row in rows]
+            assert len(rows) == 5 and (rising == 5 if bottom == "walls" else 0 < rising < 5), bottom
+            assert bottom == "walls" or max(tops) - min(tops) > paper["ours"][2] - paper["vlae"][2], bottom
+    for bottom, pair in levels.cell_pairs(parts, "2210").items():
+        assert all(2 * max(run["latent_accuracy"][:2]) < run["latent_accuracy"][2] for side in pair for run in side), (
+            bottom
+        )
+
+
 def test_a_setting_is_told_once_it_has_all_five_digits(monkeypatch):
     parts = {
         setting_name(units, 0.2, label): {"tests": {"pooled": {"by_epoch": [0.1, 0.1 * label]}}}

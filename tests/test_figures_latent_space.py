@@ -37,6 +37,8 @@ def test_a_map_has_a_line_per_seed_a_mean_and_the_printed_numbers_of_its_row():
         ([30, 50], PHI),
     ]
     assert [(pytest.approx(values), color) for values, color in expected] == told[:6]
+    for ax in (walls, clothes):
+        assert ax.xaxis.get_tick_params()["labelbottom"], "the lowest of its column names the levels"
     assert len(clothes.lines) == len(walls.lines) - 1, "nothing is printed of that row"
     assert [label.get_text() for label in clothes.get_xticklabels()] == ["$z_1$", "$z_2$"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["paper", "with", "without"]

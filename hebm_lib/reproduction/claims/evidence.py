@@ -138,11 +138,11 @@ def level_accuracy(cell: str) -> list[list[float]]:
 
 def rises_with() -> Evidence | None:
     what = "accuracy rises from level to level, at least by {}"
-    return stepwise(what, level_accuracy("levels-222-map"), unit=" points")
+    return stepwise(what, level_accuracy("levels-222-own"), unit=" points")
 
 
 def falls_without() -> Evidence | None:
-    rows = level_accuracy("levels-222-map-gaussian")
+    rows = level_accuracy("levels-222-own-gaussian")
     what = "with f = 0 the top falls below the middle by {}"
     return advantage(what, [100 * row[1] for row in rows], [100 * row[2] for row in rows], unit=" points")
 

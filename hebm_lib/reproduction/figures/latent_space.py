@@ -67,8 +67,10 @@ def draw_levels_map(
                 ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
             ax.set(ylim=(0, 100), xlim=(-0.2, values.shape[1] - 0.8))
             ax.set_xticks(range(values.shape[1]), [f"$z_{i + 1}$" for i in range(values.shape[1])])
-    for ax, column in zip(axes[0], columns, strict=True):
-        ax.set_title(column)
+    for line, column in zip(axes.T, columns, strict=True):
+        line[0].set_title(column)
+        lowest = max(i for i, panels in enumerate(cells.values()) if column in panels)
+        line[lowest].tick_params(labelbottom=True)
     fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     return fig
 
