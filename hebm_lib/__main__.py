@@ -59,9 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     worth.add_argument("names", nargs="*", metavar="NAME", help="which; all that have weights if none is named")
     worth.add_argument("--again", action="store_true", help="measure those that have it, too")
     commands.add_parser("experiments", help="train, publish and measure whatever of the book is not published yet")
-    study = commands.add_parser(
-        "study", help="measure what pages read, where it is not stored yet (some train: hours)"
-    )
+    study = commands.add_parser("study", help="measure what pages read, where it is not stored yet (some train: hours)")
     study.add_argument("names", nargs="*", metavar="NAME", help="which studies; all if none is named")
     study.add_argument("--again", action="store_true", help="measure what is stored, too")
     study.add_argument(

@@ -95,15 +95,14 @@ def of_setting(parts: dict[str, dict], units: str, sigma: float, split: str = "p
 
 
 def left_out_settings(split: str = "pooled") -> str:
-    """AUPRC of ``-log p(x, z)`` for every number of units and every σ in training that have all five digits."""
-    parts, rows = load_study("anomaly-settings"), []
-    for units, dims in DIMS.items():
-        for sigma in SIGMAS:
-            found = of_setting(parts, units, sigma, split)
-            if len(found) < len(PAPER_LABELS):
-                continue
-            first, last = ([epochs[i] for epochs in found.values()] for i in (0, -1))
-            means = [sum(values) / len(values) for values in (last, first)]
-            rows.append(["/".join(map(str, dims)), f"{sigma:g}", *(f"{value:.3f}" for value in (*last, *means))])
-    head = ["units", "σ in training", *map(str, PAPER_LABELS), "mean", "mean after one epoch"]
-    return table(head, rows)
+    """AUPRC of ``-log p(x, z)`` for every number of units and every σ in training, of the digits that all of them have."""
+    parts = load_study("anomaly-settings")
+    settings = {(units, sigma): of_setting(parts, units, sigma, split) for units in DIMS for sigma in SIGMAS}
+    labels = [label for label in PAPER_LABELS if all(label in found for found in settings.values())]
+    rows = []
+    for (units, sigma), found in settings.items():
+        first, last = ([found[label][i] for label in labels] for i in (0, -1))
+        means = [sum(values) / len(values) for values in (last, first)]
+        cells = [f"{value:.3f}" for value in (*last, *means)]
+        rows.append(["/".join(map(str, DIMS[units])), f"{sigma:g}", *cells])
+    return table(["units", "σ in training", *map(str, labels), "mean", "mean after one epoch"], rows)
