@@ -60,13 +60,18 @@ def test_a_part_tells_every_epoch_and_the_terms(tmp_path, monkeypatch):
     monkeypatch.setattr(anomaly_settings, "EPOCHS", 2)
     small = tiny_experiment(epochs=2)
     small = replace(small, model=replace(small.model, prior=PriorConfig(hidden=())))
-    monkeypatch.setattr(anomaly_settings, "setting_config", lambda units, sigma, label: small)
+    monkeypatch.setattr(
+        anomaly_settings, "setting_config", lambda units, sigma, label: replace(small, name=f"tiny-{label}")
+    )
     found = anomaly_settings.measure_setting("222/0.4/7")
     assert json.loads(json.dumps(found)) == found and (found["units"], found["sigma"], found["label"]) == (
         "222",
         0.4,
         7,
     )
+    assert "precision" not in found, "single"
+    monkeypatch.setattr(anomaly_settings, "ROOT", tmp_path / "half")
+    assert anomaly_settings.measure_setting("222/0.4/7", precision="bf16-mixed")["precision"] == "bf16-mixed"
     assert found["images"] == round(0.8 * sum(int((d.labels != 7).sum()) for d in parts.values()))
     for name, test in found["tests"].items():
         assert len(test["by_epoch"]) == 2 and found["terms"][name]["-log p(x, z)"] == test["by_epoch"][-1]

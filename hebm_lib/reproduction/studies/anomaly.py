@@ -171,7 +171,8 @@ def train_and_look(
         scores: name in the result → decision function of `look_for`; None is ``tests``, by the paper's.
 
     Returns:
-        Plain JSON types: per name and test set the `summary` of those epochs; ``terms``, `contributions` in the end; budget.
+        Plain JSON types: per name and test set the `summary` of those epochs; ``terms``, `contributions` in the end; the
+        budget, with ``precision`` where that is not float32.
     """
     scores = scores or {"tests": "joint"}
     seed, trainer = config.training.seed, trainer_at(config, run)
@@ -186,7 +187,8 @@ def train_and_look(
             write_atomically(record, json.dumps(found))
 
     trainer.fit(held.train, on_epoch=follow)
-    return {
+    half = {} if config.training.precision == "32-true" else {"precision": config.training.precision}
+    return half | {
         **{
             name: {split: summary([epoch[name][split] for epoch in found.values()]) for split in held.tests}
             for name in scores
