@@ -366,10 +366,10 @@ def test_a_saved_classifier_gives_the_same_answers(tmp_path, monkeypatch):
 
 def test_a_missing_or_damaged_classifier_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "pretrained_folder", lambda: tmp_path)
-    with pytest.raises(CheckpointError, match="small.safetensors is not a published classifier"):
+    with pytest.raises(CheckpointError, match="small.safetensors is not a classifier of this library"):
         load_classifier("small")
     (tmp_path / "small.safetensors").write_bytes(b"12345678")
-    with pytest.raises(CheckpointError, match="small.safetensors is not a published classifier"):
+    with pytest.raises(CheckpointError, match="small.safetensors is not a classifier of this library"):
         load_classifier("small")
 
 
