@@ -22,10 +22,12 @@ from hebm_lib.training import Trainer
 
 __all__ = [
     "KINDS",
+    "OTHER_LABELS",
     "PAPER_LABELS",
     "STUDY",
     "anomaly_config",
     "contributions",
+    "decisions_of",
     "hold_out_thinned",
     "look_for",
     "look_without_model",
@@ -73,6 +75,16 @@ def anomaly_config(kind: str, label: int) -> ExperimentConfig:
         model=replace(base.model, baseline=settings),
         training=training,
     )
+
+
+def decisions_of(kind: str) -> dict[str, str]:
+    """Name in a part's result → decision function of `look_for` that is followed there.
+
+    Example:
+        >>> decisions_of("vae"), decisions_of("hvae")
+        ({'tests': 'joint'}, {'tests': 'joint', 'bounds': 'bound'})
+    """
+    return dict(zip(("tests", "bounds"), DECISIONS.get(kind, ("joint",)), strict=False))
 
 
 def epochs_of(kind: str) -> tuple[int, int]:
@@ -155,9 +167,8 @@ def train_without(kind: str, label: int, runs: Path) -> dict:
         ``-ELBO``, which is its decision function in the paper; ``terms``: what `contributions` finds in the end; the budget.
     """
     config = anomaly_config(kind, label)
-    scores = dict(zip(("tests", "bounds"), DECISIONS.get(kind, ("joint",)), strict=False))
     held, run = left_out(config, label), runs / config.name
-    found = train_and_look(config, held, run, scores=scores, last=epochs_of(kind)[1])
+    found = train_and_look(config, held, run, scores=decisions_of(kind), last=epochs_of(kind)[1])
     return {"kind": kind, "label": label} | found
 
 

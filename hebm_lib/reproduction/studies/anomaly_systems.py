@@ -10,7 +10,7 @@ from hebm_lib.config import ExperimentConfig
 from hebm_lib.experiments import load_experiment
 from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.studies import anomaly_settings
-from hebm_lib.reproduction.studies.anomaly import DECISIONS, PAPER_LABELS, train_and_look
+from hebm_lib.reproduction.studies.anomaly import OTHER_LABELS, PAPER_LABELS, decisions_of, train_and_look
 from hebm_lib.reproduction.studies.anomaly_settings import DIMS, best_setting, left_out_whole, setting_config
 from hebm_lib.reproduction.studies.study import Study, stored_study
 
@@ -75,16 +75,15 @@ def measure_system(part: str, *, precision: str = "32-true") -> dict:
     setting = best_setting(stored_study(anomaly_settings.STUDY.name)["parts"]) if kind in SETTLED else None
     config = system_config(kind, int(label), int(seed), setting)
     config = replace(config, training=replace(config.training, precision=precision))
-    scores = dict(zip(("tests", "bounds"), DECISIONS.get(kind, ("joint",)), strict=False))
     last = min(LAST, config.training.epochs // 2)
     held = left_out_whole(config, int(label))
-    found = train_and_look(config, held, ROOT / "runs" / config.name, scores=scores, last=last)
+    found = train_and_look(config, held, ROOT / "runs" / config.name, scores=decisions_of(kind), last=last)
     return {"kind": kind, "label": int(label), "setting": setting and list(setting)} | found
 
 
 def parts() -> list[str]:
     """Seed by seed; the joint EBM without every digit, the others without those of the paper."""
-    labels = {"joint-ebm": (*PAPER_LABELS, *(label for label in range(10) if label not in PAPER_LABELS))}
+    labels = {"joint-ebm": (*PAPER_LABELS, *OTHER_LABELS)}
     return [f"{kind}/{label}@{seed}" for seed in SEEDS for kind in KINDS for label in labels.get(kind, PAPER_LABELS)]
 
 
