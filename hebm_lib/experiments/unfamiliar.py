@@ -5,7 +5,7 @@ from dataclasses import replace
 from hebm_lib.config import ExperimentConfig
 from hebm_lib.experiments.recipe import gentle
 
-__all__ = ["unfamiliar_experiments"]
+__all__ = ["STEP_SIZES", "unfamiliar_experiments"]
 
 SIGMAS = (0.2, 0.1)
 """σ of Gaussian pixels, beside the 0.4 of ``fashion`` and ``mnist``."""

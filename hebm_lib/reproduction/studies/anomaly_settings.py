@@ -14,6 +14,7 @@ from hebm_lib.data import load_split
 from hebm_lib.experiments import load_experiment
 from hebm_lib.experiments.levels import UNITS, cell_name
 from hebm_lib.experiments.recipe import gentle
+from hebm_lib.experiments.unfamiliar import STEP_SIZES
 from hebm_lib.metrics.hold_out import HeldOut, hold_out
 from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.studies.anomaly import PAPER_LABELS, thinned_tests, train_and_look
@@ -74,7 +75,7 @@ def setting_config(
     """
     config = load_experiment(cell_name("2210", "map", energy=energy))
     if units == "222" or sigma < 0.4:
-        config = gentle(config, step_size=0.1 if sigma < 0.2 else 0.15)
+        config = gentle(config, step_size=STEP_SIZES["mnist"].get(sigma, 0.15))
     name = f"anomaly-{units}-sigma-{sigma:g}-{label}".replace("0.", "0")
     what = f"levels {'/'.join(map(str, DIMS[units]))}, σ = {sigma:g}, trained without the digit {label} (Table 3)"
     config = replace(
