@@ -82,3 +82,17 @@ def test_a_ladder_of_many_units_can_be_built_and_asked():
     assert model.latents.dims == (16, 16, 32) and model.log_joint(
         torch.zeros(2, 1, 28, 28), torch.zeros(2, 64)
     ).shape == (2,)
+
+
+def test_narrower_pixels_mean_shorter_chain_steps():
+    """Posteriors narrow with σ, on digits more than on clothes; by steps several times as long f runs away."""
+    steps = {
+        base: [load_experiment(base + mark).training.langevin.step_size for mark in ("", "-sigma-02", "-sigma-01")]
+        for base in ("fashion", "mnist")
+    }
+    for row in steps.values():
+        assert row == sorted(row, reverse=True) and len(set(row)) == 3
+    assert all(digits < clothes for digits, clothes in zip(steps["mnist"][1:], steps["fashion"][1:], strict=True))
+    for units in DIMS:
+        for sigma, step in zip(SIGMAS[1:], steps["mnist"][1:], strict=True):
+            assert setting_config(units, sigma, 9, energy=True).training.langevin.step_size == step

@@ -44,6 +44,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "family-mnist": partial(family, "mnist"),
     "family-fashion": partial(family, "fashion"),
     "out-of-distribution": out_of_distribution,
+    "out-of-distribution-reversed": partial(out_of_distribution, "MNIST in, fashion out"),
     "worth": worth_of_energies,
     "finding": finding,
     "ledger": ledger,
