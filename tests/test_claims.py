@@ -154,6 +154,8 @@ def test_what_the_scoreboard_says_of_unfamiliar_images_is_so():
     alone = {run: of_seeds(run, "-f(z)", "auroc") for run in ("fashion", "fashion-map", "mnist", "fashion-capped")}
     assert max(alone.pop("fashion-capped")) < 0.85 < 0.9 < min(map(min, alone.values()))
     assert not of_seeds("fashion-gaussian", "-f(z)", "auroc"), "f = 0 is no score"
+    bare = [of_seeds("mnist, no model", score, "auroc") for score in ("bright", "grey entropy")]
+    assert [f"{area:.3f}" for (area,) in bare] == ["0.877", "0.998"], "without a model, digits in and clothes out"
     for direction, rows in OURS.items():
         assert out_of_distribution(direction).count("this book") == len(rows)
 

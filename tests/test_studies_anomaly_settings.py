@@ -85,7 +85,7 @@ def test_a_ladder_of_many_units_can_be_built_and_asked():
 
 
 def test_narrower_pixels_mean_shorter_chain_steps():
-    """Posteriors narrow with σ, on digits more than on clothes; by steps several times as long f runs away."""
+    """Posteriors narrow with σ; by the steps that hold on clothes f runs away on digits."""
     steps = {
         base: [load_experiment(base + mark).training.langevin.step_size for mark in ("", "-sigma-02", "-sigma-01")]
         for base in ("fashion", "mnist")
