@@ -14,7 +14,16 @@ from hebm_lib.config import PriorConfig
 from hebm_lib.data import ImageDataset
 from hebm_lib.experiments import load_experiment
 from hebm_lib.experiments.levels import BOTTOMS, CLOTHED, UNITS, cell_name
-from hebm_lib.reproduction.claims.levels import CALLED, MEASURES, ROWS, levels_in_full, levels_map
+from hebm_lib.reproduction.claims import levels as claims
+from hebm_lib.reproduction.claims.levels import (
+    CALLED,
+    MEASURES,
+    PRINTED,
+    ROWS,
+    levels_in_full,
+    levels_map,
+    table1_units,
+)
 from hebm_lib.reproduction.studies import STUDIES, levels
 
 
@@ -137,3 +146,21 @@ def test_the_map_counts_what_rises_and_pairs_by_seed():
     assert f"| {ROWS['222']} | no walls, energy | accuracy of means, % | 30 ± 0 | 50 ± 0 | 57 ± 15 |" in whole
     told = [line for line in whole if "spread of stroke width" in line]
     assert len(told) == 2 and all(ROWS["222"] in line for line in told)
+
+
+def test_table_1_has_the_papers_rows_where_the_paper_has_these_images_and_units(monkeypatch):
+    parts = {}
+    for units in ROWS:
+        for energy in ("", "-gaussian"):
+            for seed in ("", "@2"):
+                top = 0.9 if seed else 0.7
+                parts[f"levels-{units}-own{energy}{seed}"] = part([0.3, 0.5, top], -100.0)
+    monkeypatch.setattr(claims, "load_study", lambda name: {"levels": parts}[name])
+    assert set(PRINTED) < set(ROWS)
+    for units, rows in {"222": ("32.60", "52.08"), "fashion": ("39.27", "83.24"), "2210": ()}.items():
+        head, _, *lines = table1_units(units).splitlines()
+        assert head.startswith(f"| {ROWS[units]} units, accuracy in % | z_1 |")
+        assert [line.startswith("| paper") for line in lines] == [True] * len(rows) + [False] * 2
+        assert all(number in "".join(lines[:2]) for number in rows)
+        ours = f"| this book, joint EBM, {CALLED['own']} | 30.0 ± 0.0 | 50.0 ± 0.0 | 80.0 ± 14.1 | 2 |"
+        assert lines[-2] == ours

@@ -17,6 +17,7 @@ __all__ = [
     "SECOND",
     "THREE_LEVELS",
     "CALLED",
+    "PRINTED",
     "ROWS",
     "cell_pairs",
     "cells_of",
@@ -79,17 +80,16 @@ def figure5() -> str:
     return table(["only this level redrawn", "z_1", "z_2", "z_3"], rows)
 
 
-def figure6(variants: bool = False) -> str:
-    """Fig. 6 as a number: stay and visit shares of the two traversals; ``variants`` adds the models changed on purpose."""
+def figure6() -> str:
+    """Fig. 6 as a number: stay and visit shares of the two traversals, of our model and of those changed on purpose."""
     rows = [["paper", "a picture", "a picture", "a picture", "a picture"]]
-    names = {"mnist-012": "this book, joint EBM"}
-    if variants:
-        names |= {
-            "mnist-012-gaussian": "no energy, f = 0",
-            "mnist-012-capped": "f 10-Lipschitz, fresh chains",
-            "mnist-012-mild": "f 1-Lipschitz, fresh chains",
-            "mnist-012-rich": "rich bottom path",
-        }
+    names = {
+        "mnist-012": "this book, joint EBM",
+        "mnist-012-gaussian": "no energy, f = 0",
+        "mnist-012-capped": "f 10-Lipschitz, fresh chains",
+        "mnist-012-mild": "f 1-Lipschitz, fresh chains",
+        "mnist-012-rich": "rich bottom path",
+    }
     for name, label in names.items():
         runs = load_seeds(name)
         for prefix, reader in (("", ""), ("plain_", f", {SECOND}")) if runs else ():
@@ -114,6 +114,8 @@ CALLED = {"walls": "walls at the bottom", "map": "no walls", "own": "VLAE's own 
 """The bottom paths of `hebm_lib.experiments.levels.BOTTOMS`, as tables name them."""
 ROWS = {"222": "MNIST, 2/2/2", "2210": "MNIST, 2/2/10", "fashion": "Fashion-MNIST, 2/2/2"}
 """Images and units, z_1 first, as tables name them."""
+PRINTED = {"222": "mnist", "fashion": "fashion-mnist"}
+"""Those of `ROWS` that Table 1 has, and its name for them."""
 
 
 def cell_pairs(parts: dict[str, dict], units: str) -> dict[str, tuple[list[dict], list[dict]]]:
@@ -179,9 +181,9 @@ def table1_units(units: str = "222") -> str:
     """Table 1 with other units than the published models': accuracies over training seeds, for every bottom path and prior.
 
     Args:
-        units: of `ROWS`. The paper's rows, for which VLAE's structure is taken, stand beside ``222``.
+        units: of `ROWS`. The paper's rows, for which VLAE's structure is taken, stand beside ``222`` and ``fashion``.
     """
-    paper = load_paper()["table1_latent_classifier_accuracy_percent"]["mnist"] if units == "222" else {}
+    paper = load_paper()["table1_latent_classifier_accuracy_percent"].get(PRINTED.get(units), {})
     rows = [
         [f"paper, {what}", *(f"{v:.2f}" for v in paper[key]), "1"]
         for key, what in (("ours", "joint EBM"), ("vlae", "VLAE"))

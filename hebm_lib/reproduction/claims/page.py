@@ -37,7 +37,6 @@ FILLERS: dict[str, Callable[[], str]] = {
     "supplement-table-2": paper_tables.disentanglement,
     "figure-5": figure5,
     "figure-6": figure6,
-    "figure-6-with-variants": partial(figure6, variants=True),
     "figure-8": long_run,
     "figure-8-faces": faces_run,
     "figure-9": latent_attack,
