@@ -109,6 +109,35 @@ def test_every_page_is_in_the_table_of_contents(path):
     assert f"notebooks/{path.stem}" in toc_files(TOC)
 
 
+HEROES = {
+    "00-the-family": "gallery-says",
+    "03-eighty-lines": "title",
+    "08-what-an-energy-is-worth": "worth-07",
+    "09-training-run": "p07-hero-text",
+    "10-full-training": "result-caption",
+    "11-hierarchical-sampling": "p09-caption",
+    "13-latent-space": "p12-caption",
+    "14-long-run-chains": "p14-faces-t",
+    "15-latent-attack": "83317b50",
+    "19-disentanglement": "p21-claim",
+    "20-natural-images": "227e0edf",
+    "21-photographs-level-by-level": "p23-answer",
+    "22-your-own-data": "answer-caption",
+}
+"""Pages that open with a ladder of levels, and the cell that explains the first picture."""
+
+
+@pytest.mark.parametrize("name", HEROES)
+def test_the_first_picture_says_what_the_bottom_level_may_see_and_say(name):
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    words = next(source(cell) for cell in cells if cell["id"] == HEROES[name])
+    assert re.search(r"may see (and|averages only, and) say", words)
+
+
+def test_the_landing_pages_pictures_say_it_too():
+    assert (ROOT / "book" / "intro.md").read_text(encoding="utf-8").count("may see and say") >= 2
+
+
 def extension(name: str):
     """One of the book's own Sphinx extensions."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
