@@ -23,6 +23,7 @@ from hebm_lib.reproduction.claims.levels import (
     levels_in_full,
     levels_map,
     table1_units,
+    what_decides,
 )
 from hebm_lib.reproduction.studies import STUDIES, levels
 
@@ -164,3 +165,24 @@ def test_table_1_has_the_papers_rows_where_the_paper_has_these_images_and_units(
         assert all(number in "".join(lines[:2]) for number in rows)
         ours = f"| this book, joint EBM, {CALLED['own']} | 30.0 ± 0.0 | 50.0 ± 0.0 | 80.0 ± 14.1 | 2 |"
         assert lines[-2] == ours
+
+
+def test_what_decides_changes_one_thing_at_a_time():
+    """Tops that lead by 40 points, 10 more with ten units, 20 fewer without walls, 1 more with the energy, in each seed."""
+    parts = {}
+    for units, bottom in (*((u, b) for u in UNITS for b in BOTTOMS), ("fashion", "own")):
+        for energy in (True, False):
+            for seed, noise in (("", -0.02), ("@2", 0.02)):
+                top = 0.6 + 0.1 * (units == "2210") - 0.2 * (bottom != "walls") + 0.01 * energy + noise
+                parts[cell_name(units, bottom, energy=energy) + seed] = part([0.2, 0.3, top], -100.0)
+    head, _, *rows = what_decides(parts).splitlines()
+    assert [name.strip() for name in head.split("|")[2:-1]] == list(CALLED.values())
+    told = {cells[0]: cells[1:] for cells in ([cell.strip() for cell in row.split("|")[1:-1]] for row in rows)}
+    assert len(told) == 3 + 1 + 2
+    for units in UNITS:
+        assert told[f"the energy; {ROWS[units]}"] == ["+1.0 [+1.0, +1.0]"] * 3
+        assert told[f"this path instead of walls; {ROWS[units]}"] == ["", *["-20.0 [-20.0, -20.0]"] * 2]
+    assert told[f"the energy; {ROWS['fashion']}"] == ["", "", "+1.0 [+1.0, +1.0]"]
+    assert told["10 units at the top for 2; MNIST"] == ["+10.0 [+10.0, +10.0]"] * 3
+    few = {name: found for name, found in parts.items() if "-2210-" not in name and "-walls" not in name}
+    assert "| 10 units at the top for 2; MNIST |  |  |  |" in what_decides(few), "what is not trained is left blank"

@@ -28,6 +28,7 @@ __all__ = [
     "readers",
     "table1",
     "table1_units",
+    "what_decides",
 ]
 
 THREE_LEVELS = {
@@ -151,16 +152,22 @@ def cells_of(parts: dict[str, dict]) -> dict[tuple[str, str], tuple[list[dict], 
     return {(units, bottom): pair for units in ROWS for bottom, pair in cell_pairs(parts, units).items()}
 
 
+def difference(ours: list[float], control: list[float], scale: float = 1.0) -> str:
+    """Mean difference in the same order of seeds, with its 95 % interval where there are two or more.
+
+    Example:
+        >>> difference([0.5, 0.7], [0.4, 0.5], 100), difference([0.5], [0.4], 100)
+        ('+15.0 [-48.5, +78.5]', '+10.0')
+    """
+    mean, low, high = (scale * value for value in paired(ours, control))
+    return f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]" if low == low else f"{mean:+z.1f}"
+
+
 def levels_map(parts: dict[str, dict]) -> str:
     """Per cell: in how many seeds accuracy rises from level to level, and what the energy does to each level.
 
-    Differences are paired by training seed, with their 95 % interval where there are two seeds or more.
+    Differences are paired by training seed.
     """
-
-    def difference(ours: list[float], control: list[float], scale: float = 1.0) -> str:
-        mean, low, high = (scale * value for value in paired(ours, control))
-        return f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]" if low == low else f"{mean:+z.1f}"
-
     rows = []
     for (units, bottom), (ours, control) in cells_of(parts).items():
         rises = [
@@ -175,6 +182,47 @@ def levels_map(parts: dict[str, dict]) -> str:
         rows.append([ROWS[units], CALLED[bottom], *told, *levels, nats])
     head = ["images, units", "bottom path", "rises with the energy", "rises with f = 0"]
     return table([*head, "the energy moves z_1 by, points", "z_2", "z_3", "bound, nats"], rows)
+
+
+def top_over_bottom(runs: list[dict]) -> list[float]:
+    """How many points the top's accuracy is above the bottom's, by seed.
+
+    Example:
+        >>> top_over_bottom([{"latent_accuracy": [0.25, 0.5, 0.75]}])
+        [50.0]
+    """
+    return [100 * (run["latent_accuracy"][-1] - run["latent_accuracy"][0]) for run in runs]
+
+
+def what_decides(parts: dict[str, dict]) -> str:
+    """By how many points the top's lead over the bottom changes with the energy, with the units, with the bottom path.
+
+    A row per change, a column per bottom path. Models with the energy are compared where it is not the energy that changes.
+    All differences are by training seed; only those of the energy share their first weights.
+    """
+    cells = cells_of(parts)
+    ahead = {cell: [top_over_bottom(side) for side in pair] for cell, pair in cells.items()}
+
+    def row(words: str, changed: dict[str, tuple[list[float], list[float]]]) -> list[str]:
+        return [words, *(difference(*changed[bottom]) if bottom in changed else "" for bottom in CALLED)]
+
+    rows = [
+        row(
+            f"the energy; {ROWS[units]}",
+            {bottom: ahead[units, bottom] for bottom in CALLED if (units, bottom) in ahead},
+        )
+        for units in ROWS
+    ]
+    both = [bottom for bottom in CALLED if ("222", bottom) in ahead and ("2210", bottom) in ahead]
+    rows.append(row("10 units at the top for 2; MNIST", {b: (ahead["2210", b][0], ahead["222", b][0]) for b in both}))
+    for units in ("222", "2210"):
+        if (units, "walls") in ahead:
+            others = [bottom for bottom in CALLED if bottom != "walls" and (units, bottom) in ahead]
+            walls = ahead[units, "walls"][0]
+            rows.append(
+                row(f"this path instead of walls; {ROWS[units]}", {b: (ahead[units, b][0], walls) for b in others})
+            )
+    return table(["z_3's accuracy above z_1's changes by, points", *CALLED.values()], rows)
 
 
 def table1_units(units: str = "222") -> str:
