@@ -10,8 +10,9 @@ from shared import ROOT
 from hebm_lib.experiments import EXPERIMENTS, experiment_of, load_experiment
 from hebm_lib.model import BUILDERS
 from hebm_lib.reproduction import results
-from hebm_lib.reproduction.claims import levels, unfamiliar, worth
+from hebm_lib.reproduction.claims import evidence, left_out, levels, worth
 from hebm_lib.reproduction.claims.family import FAMILY, family
+from hebm_lib.reproduction.claims.left_out import SPLITS, left_out_digit, left_out_settings
 from hebm_lib.reproduction.claims.paper_tables import table4, table5
 from hebm_lib.reproduction.claims.robustness import (
     drifts,
@@ -20,14 +21,7 @@ from hebm_lib.reproduction.claims.robustness import (
     long_run,
     seeds_under_attack,
 )
-from hebm_lib.reproduction.claims.unfamiliar import (
-    OURS,
-    SPLITS,
-    left_out_digit,
-    left_out_settings,
-    of_seeds,
-    out_of_distribution,
-)
+from hebm_lib.reproduction.claims.unfamiliar import OURS, of_seeds, out_of_distribution
 from hebm_lib.reproduction.results import load_paper, mean_and_sd, paired
 from hebm_lib.reproduction.studies.anomaly import KINDS, PAPER_LABELS
 from hebm_lib.reproduction.studies.anomaly_settings import DIMS, SIGMAS, setting_name
@@ -205,6 +199,33 @@ def test_what_the_scoreboard_says_of_table_1_is_so():
         assert all(max(row[:2]) + 0.3 < row[2] for row in rows), bottom
 
 
+def test_table_3_counts_whole_seeds_of_the_larger_study_and_falls_back_to_the_smaller(monkeypatch):
+    def part(kind, value, which="tests"):
+        return {"kind": kind, which: {split: {"auprc": [value, 0.01]} for split in SPLITS}}
+
+    larger = {f"joint-ebm/{d}@{seed}": part("joint-ebm", 0.5 + 0.1 * seed) for d in PAPER_LABELS for seed in (1, 2)}
+    larger |= {f"joint-ebm/0@{seed}": part("joint-ebm", 0.0) for seed in (1, 2)}  # no digit of the table
+    larger |= {"joint-ebm/1@3": part("joint-ebm", 0.9)}  # an unfinished seed
+    larger |= {f"hvae/{d}@1": part("hvae", 0.2, "bounds") for d in PAPER_LABELS}
+    smaller = load_study("anomaly")
+    stored = {"anomaly-systems": {"parts": larger}, "anomaly": {"parts": smaller}}
+    monkeypatch.setattr(left_out, "stored_study", lambda name: stored[name])
+    assert list(left_out.seeds_of("joint-ebm")) == [1, 2] and set(left_out.seeds_of("joint-ebm")[2]) == {
+        0,
+        *PAPER_LABELS,
+    }
+    assert left_out.seeds_of("vae") == {1: {d: smaller[f"vae/{d}"] for d in PAPER_LABELS}}
+    rows = left_out_digit().splitlines()
+    assert f"| this book, joint EBM | 80/20 | 2 |{' 0.650 ± 0.071 |' * 5}" in rows
+    assert f"| this book, HVAE | 80/20 | 1 |{' 0.200 ± 0.010 |' * 5}" in rows
+    assert sum("| this book, VAE | 80/20 | 1 |" in row for row in rows) == 1
+    found = evidence.anomaly()
+    paper = statistics.fmean(load_paper()["table3_anomaly_auprc"]["ours"])
+    assert found.n == 2 and found.mean == pytest.approx(0.65 - paper)
+    stored["anomaly-systems"], stored["anomaly"] = {"parts": {}}, {"parts": {}}
+    assert left_out.seeds_of("joint-ebm") == {} and evidence.anomaly() is None
+
+
 def test_settings_are_compared_on_digits_that_all_of_them_have(monkeypatch):
     settings = [(units, sigma) for units in DIMS for sigma in SIGMAS]
     parts = {
@@ -212,7 +233,7 @@ def test_settings_are_compared_on_digits_that_all_of_them_have(monkeypatch):
         for setting in settings
         for label in (PAPER_LABELS if setting == ("222", 0.2) else (1, 9))
     }
-    monkeypatch.setattr(unfamiliar, "load_study", lambda name: {"anomaly-settings": parts}[name])
+    monkeypatch.setattr(left_out, "stored_study", lambda name: {"anomaly-settings": {"parts": parts}}[name])
     head, _, *rows = left_out_settings().splitlines()
     assert head == "| units | σ in training | 1 | 9 | mean | mean after one epoch |"
     assert len(rows) == 9 and set(rows) >= {"| 2/2/2 | 0.2 | 0.100 | 0.900 | 0.500 | 0.100 |"}

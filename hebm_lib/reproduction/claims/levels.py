@@ -28,6 +28,7 @@ __all__ = [
     "readers",
     "table1",
     "table1_units",
+    "top_over_bottom",
     "what_decides",
 ]
 

@@ -12,9 +12,10 @@ from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.claims import paper_tables
 from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.ledger import as_csv, ledger
+from hebm_lib.reproduction.claims.left_out import left_out_digit, left_out_settings
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1, table1_units
 from hebm_lib.reproduction.claims.robustness import faces_run, latent_attack, long_run
-from hebm_lib.reproduction.claims.unfamiliar import left_out_digit, left_out_settings, out_of_distribution
+from hebm_lib.reproduction.claims.unfamiliar import out_of_distribution
 from hebm_lib.reproduction.claims.worth import finding, worth_of_energies
 from hebm_lib.reproduction.pages import fill_page
 
