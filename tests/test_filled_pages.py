@@ -33,6 +33,14 @@ def test_every_table_has_its_place():
     assert placed[tables.PAGE] == tables.fillers({}).keys()
 
 
+def test_on_the_scoreboard_the_claims_are_open_and_every_table_behind_them_is_folded():
+    page = (ROOT / "book" / "scoreboard.md").read_text(encoding="utf-8")
+    titles = {name: page.partition(f"<!-- begin: {name} -->")[0].splitlines()[-1] for name, *_ in markers(page)}
+    assert not titles.pop("ledger").startswith(":::")
+    assert len(titles) > 20 and all(re.fullmatch(r":::\{dropdown\} .+", title) for title in titles.values())
+    assert page.count(":::{dropdown}") == len(titles) == len(re.findall(r"^:::$", page, flags=re.MULTILINE))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
