@@ -197,6 +197,13 @@ def test_what_the_scoreboard_says_of_table_1_is_so():
     for bottom, pair in levels.cell_pairs(parts, "2210").items():
         rows = [run["latent_accuracy"] for side in pair for run in side]
         assert all(max(row[:2]) + 0.3 < row[2] for row in rows), bottom
+    clothes = levels.cell_pairs(parts, "fashion")
+    for side in clothes["own"]:
+        means = [statistics.fmean(run["latent_accuracy"][i] for run in side) for i in range(3)]
+        assert means[1] == min(means)
+    assert all(run["latent_accuracy"][2] < 0.6 for pair in clothes.values() for side in pair for run in side)
+    for name in ("fashion", "fashion-gaussian", "fashion-map", "fashion-map-gaussian", "fashion-vlae"):
+        assert all(run["metrics"]["latent_accuracy"][2] > 0.8 for run in results.load_seeds(name)), name
 
 
 def test_table_3_counts_whole_seeds_of_the_larger_study_and_falls_back_to_the_smaller(monkeypatch):

@@ -25,6 +25,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "table-1-mnist": table1,
     "table-1-units": table1_units,
     "table-1-units-2210": partial(table1_units, "2210"),
+    "table-1-units-fashion": partial(table1_units, "fashion"),
     "table-1-fashion": partial(table1, "Fashion-MNIST", FASHION),
     "table-1-svhn": paper_tables.svhn_levels,
     "table-2": paper_tables.table2,
