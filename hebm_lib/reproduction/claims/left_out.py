@@ -7,7 +7,7 @@ from hebm_lib.reproduction.studies.anomaly_settings import DIMS, SIGMAS, setting
 from hebm_lib.reproduction.studies.study import stored_study
 from hebm_lib.reproduction.tables import number, table
 
-__all__ = ["SPLITS", "auprc_of", "left_out_digit", "left_out_settings", "of_setting", "seeds_of"]
+__all__ = ["SPLITS", "auprc_of", "left_out_digit", "left_out_settings", "of_setting", "over_seeds", "seeds_of"]
 
 SPLITS = {"standard": "standard test set", "pooled": "80/20", "leaking": "80/20 with its leak"}
 """Test sets of `hebm_lib.metrics.hold_out`, and what the table calls them."""
@@ -45,19 +45,31 @@ def auprc_of(part: dict, split: str = "pooled", measure: str = "auprc") -> tuple
     return tuple(part["bounds" if part["kind"] == "hvae" else "tests"][split][measure])
 
 
+def over_seeds(
+    seeds: dict[int, dict[int, dict]], label: int, split: str = "pooled", measure: str = "auprc"
+) -> tuple[float, float | None]:
+    """Mean and deviation over the training seeds of `seeds_of`; of a single seed those over its last epochs.
+
+    Example:
+        >>> parts = [{"kind": "vae", "tests": {"pooled": {"auprc": [value, 0.1]}}} for value in (0.5, 0.5)]
+        >>> over_seeds({1: {9: parts[0]}}, 9), over_seeds({1: {9: parts[0]}, 2: {9: parts[1]}}, 9)
+        ((0.5, 0.1), (0.5, 0.0))
+    """
+    found = [auprc_of(by[label], split, measure) for by in seeds.values()]
+    return found[0] if len(found) == 1 else mean_and_spread([mean for mean, _ in found])
+
+
 def left_out_digit() -> str:
     """Table 3: the paper's rows, then ours on three test sets, with what every number is to be read against.
 
     ± is over training seeds; over the last epochs where there is one.
     """
     paper, pixels = load_paper()["table3_anomaly_auprc"], stored_study("anomaly")["parts"]
+    systems = {kind: seeds_of(kind) for kind in KINDS}
     rows = [[f"paper, {name}", "not stated", "", *(f"{v:.3f}" for v in paper[key])] for key, name in PAPER_ROWS.items()]
     for split, called in SPLITS.items():
-        for kind in KINDS:
-            seeds = list(seeds_of(kind).values())
-            found = [[auprc_of(by[label], split) for by in seeds] for label in PAPER_LABELS]
-            pairs = [at[0] if len(at) == 1 else mean_and_spread([mean for mean, _ in at]) for at in found if at]
-            cells = [number(pair, 3) for pair in pairs] or ["not run"] * len(PAPER_LABELS)
+        for kind, seeds in systems.items():
+            cells = [number(over_seeds(seeds, label, split), 3) if seeds else "not run" for label in PAPER_LABELS]
             rows.append([f"this book, {KIND_NAMES[kind]}", called, str(len(seeds)), *cells])
         bare = [pixels[f"pixels/{label}"] for label in PAPER_LABELS]
         for score in ("nearest image", "dark"):
