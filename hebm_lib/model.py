@@ -100,7 +100,8 @@ class Model(Protocol):
         latents: sizes of z_1 … z_L.
         device: where the parameters are.
         gaussian_posterior: whether q(z|x) is the diagonal Gaussian that ``encode`` gives; in a conditional hierarchy it is not.
-        bounds_levels: whether there is ``bound_above(x, k)``, a bound that leaves the lowest k levels to the prior.
+        bounds_levels: whether there are ``bound_above(x, k)``, a bound that leaves the lowest k levels to the prior, and
+            ``terms_above(x, k)``, what it is made of.
     """
 
     prior: Prior

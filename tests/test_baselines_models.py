@@ -80,6 +80,9 @@ def test_hvaes_scores_by_hand(x):
     assert torch.equal(skipped[:, first.stop :].round(decimals=8), draw.z[:, first.stop :].round(decimals=8))
     part = model.log_likelihood(x, skipped) - levels[1].sum(1) - levels[2].sum(1)
     torch.testing.assert_close(model.bound_above(x, 1, generator=gen()), part)
+    log_likelihood, kl = model.terms_above(x, 1, generator=gen())
+    torch.testing.assert_close(log_likelihood, model.log_likelihood(x, skipped))
+    torch.testing.assert_close(kl, levels[1].sum(1) + levels[2].sum(1))
 
     generator = gen(8)
     ratio = model.log_likelihood_ratio(x, 2, generator=gen(8))

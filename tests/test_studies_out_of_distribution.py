@@ -87,6 +87,21 @@ def test_hvaes_own_scores_are_its_bounds():
     torch.testing.assert_close(scores["LLR>2"], bounds[0] - bounds[2])
 
 
+def test_the_published_scripts_ratio_charges_both_bounds_for_all_levels():
+    """So that the charge falls out: log p(x|z) - log p(x|z'), z' with the lowest k levels at the prior's mode."""
+    torch.manual_seed(0)
+    model, data = build_model(load_experiment("mnist-hvae").model).eval(), images(90, 30)
+    scores = likelihood_scores(model, data, seed=3, batch=30)
+    generator, x = torch.Generator().manual_seed(3), data.batch(slice(None))
+    with torch.no_grad():
+        (likelihood, kl), *above = [model.terms_above(x, k, generator=generator) for k in range(3)]
+    for k, (part, its_kl) in enumerate(above, start=1):
+        torch.testing.assert_close(scores[f"LLR>{k} without KL"], (likelihood - kl) - (part - kl), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(
+            scores[f"LLR>{k}"], scores[f"LLR>{k} without KL"] - kl + its_kl, rtol=1e-4, atol=1e-3
+        )
+
+
 def test_the_directions_name_runs_of_the_registry():
     for other, runs in out_of_distribution.DIRECTIONS.values():
         assert other in EXPERIMENTS and set(runs.values()) <= EXPERIMENTS.keys()

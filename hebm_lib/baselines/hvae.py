@@ -11,6 +11,10 @@ Model and bound::
 L^{>0} is the bound itself. An image that only the bottom levels can explain loses much when these are drawn from the prior:
 a high LLR^{>k} marks an unfamiliar image, and so does a low L^{>k}.
 
+The authors' script measures something else: ``scripts/ood-llr.py`` (commit 037cd11) fills ``kl_divergences_k`` from the
+plain bound's ``stage_datas``, so that L^{>k} pays for the skipped levels too. In LLR^{>k} the KL terms then fall out, and what
+is left is ``log p(x|z) - log p(x|z')``, z' with z_{≤k} from the prior: `hebm_lib.metrics.scores.likelihood_scores` has both.
+
 Source: Havtorn, Frellsen, Hauberg and Maaløe (2021), and their code, JakobHavtorn/hvae-oodd. As there, the KL terms are
 ``log q - log p`` at the draw (in closed form they would be wrong: what is drawn above depends on what was drawn below), the
 levels that L^{>k} skips take the prior's mode, and the training has free bits that fall to 0.
@@ -80,14 +84,13 @@ class HVAE(HierarchicalBaseline):
         _, image = self.prior.walk(choose, z)
         return image, self.latents.join(log_p)
 
-    def bound_above(self, x: Tensor, k: int, *, samples: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """``L^{>k}`` per image, ``(n,)``, in nats.
+    def terms_above(self, x: Tensor, k: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """The two terms of ``L^{>k}`` at one draw, in nats: ``log p(x|z)`` and ``Σ_{i>k} (log q - log p)_i``, each ``(n,)``.
 
         Args:
             x: images.
-            k: how many levels, from the bottom, are left to the prior; 0 is the plain bound.
-            samples: draws per image; the log of their mean weight is taken, which for more than one is a tighter bound.
-            generator: source of the draws' noise.
+            k: how many levels, from the bottom, are left to the prior's mode; 0 is the plain bound.
+            generator: source of the draw's noise.
 
         Raises:
             ValueError: unless 0 ≤ k < L.
@@ -95,13 +98,24 @@ class HVAE(HierarchicalBaseline):
         if not 0 <= k < self.latents.levels:
             raise ValueError(f"k must be between 0 and {self.latents.levels - 1}, got {k}")
         first = sum(self.latents.dims[:k])
-        weights = []
-        for _ in range(samples):
-            z, mean, scale = self.climb(x, Source(self.latents, noise=self.noise(x, generator)))
-            image, log_p = self.descend(z, above=k)
-            kl = (gaussian_log_prob(z, mean, scale) - log_p)[:, first:].sum(1)
-            weights.append(self.pixel_log_likelihood(x, image) - kl)
-        return torch.logsumexp(torch.stack(weights), 0) - math.log(samples)
+        z, mean, scale = self.climb(x, Source(self.latents, noise=self.noise(x, generator)))
+        image, log_p = self.descend(z, above=k)
+        kl = (gaussian_log_prob(z, mean, scale) - log_p)[:, first:].sum(1)
+        return self.pixel_log_likelihood(x, image), kl
+
+    def bound_above(self, x: Tensor, k: int, *, samples: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """``L^{>k}`` per image, ``(n,)``, in nats.
+
+        Args:
+            x, k, generator: of `terms_above`.
+            samples: draws per image; the log of their mean weight is taken, which for more than one is a tighter bound.
+
+        Raises:
+            ValueError: unless 0 ≤ k < L.
+        """
+        terms = [self.terms_above(x, k, generator=generator) for _ in range(samples)]
+        weights = torch.stack([log_likelihood - kl for log_likelihood, kl in terms])
+        return torch.logsumexp(weights, 0) - math.log(samples)
 
     def log_likelihood_ratio(
         self, x: Tensor, k: int, *, samples: int = 1, generator: torch.Generator | None = None
