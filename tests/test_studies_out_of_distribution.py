@@ -102,6 +102,22 @@ def test_the_published_scripts_ratio_charges_both_bounds_for_all_levels():
         )
 
 
+def test_more_draws_behind_hvaes_ratios():
+    torch.manual_seed(0)
+    model, data = build_model(load_experiment("mnist-hvae").model).eval(), images(90, 30)
+    scores = likelihood_scores(model, data, seed=3, batch=30, draws=4)
+    generator, x = torch.Generator().manual_seed(3), data.batch(slice(None))
+    with torch.no_grad():
+        bounds = [model.bound_above(x, k, samples=4, generator=generator) for k in range(3)]
+    assert len(scores) == 6
+    torch.testing.assert_close(scores["-L>1, 4 draws"], -bounds[1])
+    torch.testing.assert_close(scores["LLR>2, 4 draws"], bounds[0] - bounds[2])
+    one, many = (likelihood_scores(model, data, seed=5, draws=n) for n in (1, 50))
+    again = likelihood_scores(model, data, seed=6, draws=50)
+    ratio, averaged = "LLR>2 without KL", "LLR>2 without KL, 50 draws"
+    assert (again[averaged] - many[averaged]).std() < 0.5 * (one[ratio] - many[averaged]).std(), "noise averages out"
+
+
 def test_the_directions_name_runs_of_the_registry():
     for other, runs in out_of_distribution.DIRECTIONS.values():
         assert other in EXPERIMENTS and set(runs.values()) <= EXPERIMENTS.keys()

@@ -14,7 +14,7 @@ from hebm_lib.experiments import experiment_of, load_experiment
 from hebm_lib.metrics.detection import detection, joint_terms
 from hebm_lib.metrics.hold_out import TRAINING_SHARE, HeldOut, hold_out
 from hebm_lib.metrics.pixels import grey_entropy, ink, nearest
-from hebm_lib.metrics.scores import OwnScore, bound_score, model_scores, own_score
+from hebm_lib.metrics.scores import OwnScore, bound_score, likelihood_scores, model_scores, own_score
 from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.runs import trainer_at
 from hebm_lib.reproduction.studies.study import Study
@@ -52,6 +52,9 @@ times as long; with half of the epochs it still has the most minutes."""
 
 DECISIONS = {"hvae": ("joint", "bound"), "meg": ("own",), "bigan": ("own",)}
 """Decision functions that are followed, where that is not ``log p(x, z)`` alone."""
+
+DRAWS = 10
+"""Of q per image, behind those of HVAE's bounds that take more than one."""
 
 MOST = 2_500
 """Images of a test set that are looked at per epoch, drawn once; the shares of both kinds stay."""
@@ -143,12 +146,14 @@ def look_for(model, held: HeldOut, seed: int, *, decision: str = "joint") -> dic
 def contributions(model, held: HeldOut, seed: int) -> dict[str, dict[str, float]]:
     """Per test set AUPRC of all of `model_scores`: the decision function's terms, other σ, other scores.
 
-    A model that is not trained on a likelihood has its own score alone.
+    A model that is not trained on a likelihood has its own score alone; HVAE's bounds are taken with `DRAWS` draws besides.
     """
     found = {}
     for name, data in held.tests.items():
         own = isinstance(model, OwnScore)
         scores = {"own score": own_score(model, data)} if own else model_scores(model, data, seed)
+        if not own and model.bounds_levels:
+            scores |= likelihood_scores(model, data, seed=seed, draws=DRAWS)
         found[name] = {key: detection(s, held.anomalous[name]).rounded()["auprc"] for key, s in scores.items()}
     return found
 

@@ -9,7 +9,7 @@ from hebm_lib.experiments import load_experiment
 from hebm_lib.metrics.bound import measure_bound
 from hebm_lib.metrics.detection import tell_apart
 from hebm_lib.metrics.pixels import grey_entropy, ink
-from hebm_lib.metrics.scores import model_scores
+from hebm_lib.metrics.scores import likelihood_scores, model_scores
 from hebm_lib.reproduction.runs import NUMBERS_ONLY, published_or_trained
 from hebm_lib.reproduction.studies.study import Study
 
@@ -50,6 +50,8 @@ DIRECTIONS = {
 }
 """Per direction an experiment whose data are the unfamiliar ones, and the runs that are asked. VLAE is the joint EBM's own
 ladder with f = 0: the same first weights, the same images in the same order."""
+DRAWS, EVERY = 40, 5
+"""Draws behind the ratios of HVAE's bounds that take more than one, and that every fifth image is asked for them."""
 SEEDED = (*(f"{model}{pixels}" for pixels in PIXELS for model in ("joint EBM", "VLAE")), "HVAE, black or white")
 """Models with three training seeds."""
 
@@ -70,9 +72,15 @@ def both_sides(run: str) -> tuple[ImageDataset, ImageDataset]:
 
 
 def scores_of_run(run: str, model, seed: int = 0) -> dict:
-    """`tell_apart` by all scores of a run's model; ``kl``, the nats of each level on images it is at home with, z_1 first."""
+    """`tell_apart` by all scores of a run's model, HVAE's bounds with `DRAWS` draws besides.
+
+    ``kl``: the nats of each level on images it is at home with, z_1 first.
+    """
     sides = both_sides(run)
     result = tell_apart(*sides, lambda data: model_scores(model, data, seed))
+    if model.bounds_levels:
+        few = [side.subset(slice(0, None, EVERY)) for side in sides]
+        result |= tell_apart(*few, lambda data: likelihood_scores(model, data, seed=seed, draws=DRAWS))
     steps = {"steps": 0, "step_size": 0.1}  # no chain is needed for a KL
     kl = [round(nats, 3) for nats in measure_bound(model, sides[0], **steps, seed=seed).kl]
     return {"scores": result, "parameters": sum(p.numel() for p in model.parameters()), "sigma": model.sigma, "kl": kl}
