@@ -152,7 +152,14 @@ def test_what_the_scoreboard_says_of_unfamiliar_images_is_so():
     bare = [of_seeds("mnist, no model", score, "auroc") for score in ("bright", "grey entropy")]
     assert [f"{area:.3f}" for (area,) in bare] == ["0.877", "0.998"], "without a model, digits in and clothes out"
     for direction, rows in OURS.items():
-        assert out_of_distribution(direction).count("this book") == len(rows)
+        asked = [(run, score) for run, _, score in rows if of_seeds(run, score, "auroc")]
+        assert out_of_distribution(direction).count("this book") == len(asked)
+        never = {(run, score) for run, _, score in rows} - set(asked)
+        assert all("hvae" in run and score.endswith(" draws") for run, score in never), (
+            "HVAE's many draws alone may be missing"
+        )
+    one, many = (of_seeds("fashion-hvae-binary", score, "auroc")[0] for score in ("LLR>2", "LLR>2, 40 draws"))
+    assert many > one + 0.03
 
 
 def test_what_the_scoreboard_says_of_the_family_is_so():
