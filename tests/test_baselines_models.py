@@ -92,6 +92,8 @@ def test_hvaes_scores_by_hand(x):
     assert ratio.shape == (6,) and ratio.abs().min() > 0
     with pytest.raises(ValueError, match="k must be between 0 and 2"):
         model.bound_above(x, 3)
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        model.bound_above(x, 1, samples=0)
 
 
 def test_more_draws_make_hvaes_bound_tighter(x):

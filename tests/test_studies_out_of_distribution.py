@@ -116,6 +116,8 @@ def test_more_draws_behind_hvaes_ratios():
     again = likelihood_scores(model, data, seed=6, draws=50)
     ratio, averaged = "LLR>2 without KL", "LLR>2 without KL, 50 draws"
     assert (again[averaged] - many[averaged]).std() < 0.5 * (one[ratio] - many[averaged]).std(), "noise averages out"
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
+        likelihood_scores(model, data, draws=0)
 
 
 def test_the_directions_name_runs_of_the_registry():

@@ -111,8 +111,10 @@ class HVAE(HierarchicalBaseline):
             samples: draws per image; the log of their mean weight is taken, which for more than one is a tighter bound.
 
         Raises:
-            ValueError: unless 0 ≤ k < L.
+            ValueError: unless 0 ≤ k < L and there is a draw.
         """
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
         terms = [self.terms_above(x, k, generator=generator) for _ in range(samples)]
         weights = torch.stack([log_likelihood - kl for log_likelihood, kl in terms])
         return torch.logsumexp(weights, 0) - math.log(samples)
