@@ -25,7 +25,7 @@ mean per unit instead of under each image's; the last weights are kept instead o
 have a floor of 0.05. The entries
 ``mnist-hvae`` and ``fashion-hvae`` have the joint EBM's widths, batch norm and Gaussian pixels; their z_1 is 2 channels on
 14×14 instead of 8. ``fashion-hvae-binary`` has Bernoulli pixels and images drawn black or white, as its authors do, without
-which z_1 falls silent (``fashion-hvae-bernoulli``).
+which z_1 falls silent (``fashion-hvae-bernoulli``); ``fashion-hvae-binary-long`` trains it for 30 epochs (published: 1,000).
 """
 
 import math

@@ -57,6 +57,7 @@ def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> li
         baseline=BaselineConfig(free_bits=2.0, free_bits_epochs=2.0),
     )
     on_or_off = replace(hvae, baseline=replace(hvae.baseline, likelihood="bernoulli"))
+    patient = replace(on_or_off, baseline=replace(on_or_off.baseline, free_bits_epochs=6.0))
     lvae = replace(
         ladder,
         kind="lvae",
@@ -135,6 +136,13 @@ def baseline_experiments(joint: ExperimentConfig, small: ExperimentConfig) -> li
             replace(FASHION, binary=True),
             on_or_off,
             slow,
+        ),
+        (
+            "fashion-hvae-binary-long",
+            "the same for three times as long, warm-up and free bits too",
+            replace(FASHION, binary=True),
+            patient,
+            replace(slow, epochs=3 * slow.epochs, kl_warmup_epochs=3 * slow.kl_warmup_epochs),
         ),
     )
     return [

@@ -44,6 +44,7 @@ DIRECTIONS = {
             "HVAE": "fashion-hvae",
             "HVAE, Bernoulli pixels": "fashion-hvae-bernoulli",
             "HVAE, black or white": "fashion-hvae-binary",
+            "HVAE, black or white, 30 epochs": "fashion-hvae-binary-long",
         },
     ),
     "MNIST in, fashion out": ("fashion", ladders("mnist") | {"HVAE": "mnist-hvae"}),
@@ -120,7 +121,7 @@ def parts() -> dict[str, tuple[str, ...]]:
     found = {f"{run}, no model": () for run in AT_HOME.values()}
     for _, runs in DIRECTIONS.values():
         for kind, run in runs.items():
-            unpublished = run in NUMBERS_ONLY or kind.endswith((*list(PIXELS)[1:], "black or white"))
+            unpublished = run in NUMBERS_ONLY or kind.endswith(tuple(PIXELS)[1:]) or "black or white" in kind
             found[run] = () if unpublished else (run,)
             found |= {f"{run}@{seed}": () for seed in (2, 3) if kind in SEEDED}
     return found
