@@ -33,6 +33,7 @@ OURS = {
         *bounds_of("fashion-hvae", "HVAE"),
         *bounds_of("fashion-hvae-bernoulli", "HVAE, Bernoulli pixels"),
         *bounds_of("fashion-hvae-binary", "HVAE, images black or white"),
+        *bounds_of("fashion-hvae-binary-long", "HVAE, the same for 30 epochs"),
         ("fashion-map", "joint EBM, no walls", "-log p(x, z)"),
         ("fashion-map", "joint EBM, no walls", "-f(z)"),
         ("fashion-capped", "joint EBM, capped", "-log p(x, z)"),
