@@ -12,7 +12,7 @@ from hebm_lib.model import BUILDERS
 from hebm_lib.reproduction import results
 from hebm_lib.reproduction.claims import evidence, left_out, levels, worth
 from hebm_lib.reproduction.claims.family import FAMILY, family
-from hebm_lib.reproduction.claims.left_out import SPLITS, left_out_digit, left_out_settings
+from hebm_lib.reproduction.claims.left_out import SPLITS, left_out_all_digits, left_out_digit, left_out_settings
 from hebm_lib.reproduction.claims.paper_tables import table4, table5
 from hebm_lib.reproduction.claims.robustness import (
     drifts,
@@ -249,6 +249,24 @@ def test_table_3_counts_whole_seeds_of_the_larger_study_and_falls_back_to_the_sm
     assert found.n == 2 and found.mean == pytest.approx(0.65 - paper)
     stored["anomaly-systems"], stored["anomaly"] = {"parts": {}}, {"parts": {}}
     assert left_out.seeds_of("joint-ebm") == {} and evidence.anomaly() is None
+
+
+def test_all_ten_digits_have_the_seeds_that_left_them_out(monkeypatch):
+    def part(value):
+        tests = {split: {"auprc": [value, 0.01]} for split in SPLITS}
+        return {"kind": "joint-ebm", "tests": tests, "terms": {"pooled": {"-f(z) - log N(z; 0, I)": value / 2}}}
+
+    larger = {f"joint-ebm/{d}@{seed}": part(0.5 + 0.1 * seed) for d in PAPER_LABELS for seed in (1, 2)}
+    larger |= {"joint-ebm/0@2": part(0.4), "joint-ebm/3@3": part(0.9)}  # the third seed is no whole one
+    stored = {"anomaly-systems": {"parts": larger}, "anomaly": {"parts": load_study("anomaly")}}
+    monkeypatch.setattr(left_out, "stored_study", lambda name: stored[name])
+    rows = {
+        row[0]: row
+        for row in ([c.strip() for c in line.split("|")[1:-1]] for line in left_out_all_digits().splitlines()[2:])
+    }
+    assert list(rows) == ["0", "1", "4", "5", "7", "9"]
+    assert rows["0"][1:6] == ["1", *["0.400 ± 0.010"] * 3, "0.200"]
+    assert rows["9"][1:6] == ["2", *["0.650 ± 0.071"] * 3, "0.325"]
 
 
 def test_settings_are_compared_on_digits_that_all_of_them_have(monkeypatch):

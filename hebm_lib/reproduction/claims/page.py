@@ -12,7 +12,7 @@ from hebm_lib.provenance import ROOT
 from hebm_lib.reproduction.claims import paper_tables
 from hebm_lib.reproduction.claims.family import all_runs, family
 from hebm_lib.reproduction.claims.ledger import as_csv, ledger
-from hebm_lib.reproduction.claims.left_out import left_out_digit, left_out_settings
+from hebm_lib.reproduction.claims.left_out import left_out_all_digits, left_out_digit, left_out_settings
 from hebm_lib.reproduction.claims.levels import FASHION, figure5, figure6, readers, table1, table1_units
 from hebm_lib.reproduction.claims.robustness import faces_run, latent_attack, long_run
 from hebm_lib.reproduction.claims.unfamiliar import out_of_distribution
@@ -32,6 +32,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "table-2-here": paper_tables.natural_images,
     "table-3": left_out_digit,
     "table-3-settings": left_out_settings,
+    "table-3-all-digits": left_out_all_digits,
     "table-4": paper_tables.table4,
     "table-5": paper_tables.table5,
     "table-6": paper_tables.table6,
