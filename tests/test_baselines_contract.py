@@ -480,7 +480,9 @@ def test_entries_of_one_table_share_what_they_can(name):
     if base in STEADY and name.rpartition("-")[2] not in STEADY[base]:  # trained before that recipe was found
         own["betas"] = (0.5, 0.999)
     assert config.training.optimiser == replace(joint.training.optimiser, **own)
-    assert config.training.batch_size == joint.training.batch_size and config.training.epochs <= joint.training.epochs
+    longer = 3 if name.endswith("-long") else 1  # it says so, and stands in no table of like budgets
+    assert config.training.epochs <= longer * joint.training.epochs
+    assert config.training.batch_size == joint.training.batch_size
     with torch.device("meta"):
         model = build_model(config.model)
     count = {part: sum(p.numel() for p in getattr(model, part).parameters()) for part in ("generator", "inference")}
